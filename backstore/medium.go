@@ -1,0 +1,393 @@
+package backstore
+
+import (
+	"bytes"
+	"errors"
+	"io"
+)
+
+const (
+	// zeroChunk bounds one write of zeros, copyChunk the memory of one copy.
+	zeroChunk = 64 << 10
+	copyChunk = 256 << 10
+
+	// extentSteps bounds the work of one ExtentAt upon a store in many pieces.
+	extentSteps = 256
+)
+
+// zeroPage is what emulated zeroing writes. Nothing ever writes to it.
+var zeroPage [zeroChunk]byte
+
+// A Medium is a Store with its capabilities bound once, so that no command
+// asserts a type. It is the one gate to a store:
+//
+//   - Every operation is there: native, emulated as its comment says, or refused
+//     with errors.ErrUnsupported.
+//   - Every range is checked against Geometry().Size: one that lies outside, in
+//     whole or in part, fails with ErrRange and touches nothing. An empty range
+//     within the medium succeeds and does nothing.
+//   - What would change a read-only store fails with ErrReadOnly.
+//   - Every error is a *Error that names the first byte that failed, but for
+//     ErrWouldBlock, which comes as itself.
+//
+// ReadAt, TryReadAt, WriteAt and TryWriteAt do not allocate, unless they fail.
+// Like a Store, a Medium may be used by many goroutines at once.
+type Medium struct {
+	store    Store
+	features Features
+
+	unmapper  Unmapper
+	zeroer    Zeroer
+	mapper    Mapper
+	through   ThroughWriter
+	copier    Copier
+	comparer  Comparer
+	tryReader TryReader
+	tryWriter TryWriter
+}
+
+// Bind asks s once what it can do.
+func Bind(s Store) *Medium {
+	f := FeaturesOf(s)
+	m := &Medium{store: s, features: f}
+	if f.Has(CanUnmap) {
+		m.unmapper = s.(Unmapper)
+	}
+	if f.Has(CanZero) {
+		m.zeroer = s.(Zeroer)
+	}
+	if f.Has(CanMap) {
+		m.mapper = s.(Mapper)
+	}
+	if f.Has(CanWriteThrough) {
+		m.through = s.(ThroughWriter)
+	}
+	if f.Has(CanCopy) {
+		m.copier = s.(Copier)
+	}
+	if f.Has(CanCompare) {
+		m.comparer = s.(Comparer)
+	}
+	if f.Has(CanTryRead) {
+		m.tryReader = s.(TryReader)
+	}
+	if f.Has(CanTryWrite) {
+		m.tryWriter = s.(TryWriter)
+	}
+	return m
+}
+
+// Geometry is the store's.
+func (m *Medium) Geometry() Geometry { return m.store.Geometry() }
+
+// Features tells what is native.
+func (m *Medium) Features() Features { return m.features }
+
+// Close closes the store, after the calls that are in flight. It does not Sync.
+func (m *Medium) Close() error { return m.store.Close() }
+
+// ReadAt fills all of p from off and returns len(p), or fails. The medium does
+// not keep p.
+func (m *Medium) ReadAt(p []byte, off int64) (int, error) {
+	g := m.store.Geometry()
+	if !within(off, int64(len(p)), g.Size) {
+		return 0, outside("read", off, int64(len(p)), g.Size)
+	}
+	n, err := m.store.ReadAt(p, off)
+	if n == len(p) {
+		return n, nil // io.ReaderAt may add io.EOF to a whole read
+	}
+	if err == nil || err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, failed("read", off, int64(len(p)), int64(n), err)
+}
+
+// TryReadAt fills all of p from what is in memory and returns len(p), or returns
+// ErrWouldBlock at once; the content of p is then undefined. A store that cannot
+// tell would always block.
+func (m *Medium) TryReadAt(p []byte, off int64) (int, error) {
+	if m.tryReader == nil {
+		return 0, ErrWouldBlock
+	}
+	g := m.store.Geometry()
+	if !within(off, int64(len(p)), g.Size) {
+		return 0, outside("read", off, int64(len(p)), g.Size)
+	}
+	n, err := m.tryReader.TryReadAt(p, off)
+	if err == nil && n == len(p) {
+		return n, nil
+	}
+	if err == nil || err == ErrWouldBlock {
+		return 0, ErrWouldBlock
+	}
+	return 0, failed("read", off, int64(len(p)), 0, err)
+}
+
+// WriteAt writes all of p at off and returns len(p), or fails. The medium
+// neither changes nor keeps p. The write is durable after the next Sync.
+func (m *Medium) WriteAt(p []byte, off int64) (int, error) {
+	if err := m.admitWrite("write", off, int64(len(p))); err != nil {
+		return 0, err
+	}
+	n, err := m.store.WriteAt(p, off)
+	return wrote(n, err, len(p), off)
+}
+
+// TryWriteAt writes all of p at off and returns len(p) if that needs no waiting;
+// else it returns ErrWouldBlock at once, having written any part of p: the caller
+// writes all of p again with WriteAt. A store that cannot tell would always block.
+func (m *Medium) TryWriteAt(p []byte, off int64) (int, error) {
+	if m.tryWriter == nil {
+		return 0, ErrWouldBlock
+	}
+	if err := m.admitWrite("write", off, int64(len(p))); err != nil {
+		return 0, err
+	}
+	n, err := m.tryWriter.TryWriteAt(p, off)
+	if err == ErrWouldBlock || (err == nil && n != len(p)) {
+		return 0, ErrWouldBlock
+	}
+	return wrote(n, err, len(p), off)
+}
+
+// WriteThroughAt is WriteAt, and returns when p is durable. Emulated: WriteAt
+// and, if the store is volatile, Sync.
+func (m *Medium) WriteThroughAt(p []byte, off int64) (int, error) {
+	if err := m.admitWrite("write", off, int64(len(p))); err != nil {
+		return 0, err
+	}
+	if m.through != nil {
+		n, err := m.through.WriteThroughAt(p, off)
+		return wrote(n, err, len(p), off)
+	}
+	n, err := m.store.WriteAt(p, off)
+	if n, err = wrote(n, err, len(p), off); err != nil || !m.store.Geometry().Volatile {
+		return n, err
+	}
+	if err := m.store.Sync(); err != nil {
+		// All of p may be lost, so its first byte is the first that failed.
+		return 0, failed("write through", off, int64(len(p)), 0, err)
+	}
+	return n, nil
+}
+
+// Sync makes durable every write, unmap and zeroing that returned before the call.
+func (m *Medium) Sync() error {
+	if err := m.store.Sync(); err != nil {
+		return failed("sync", 0, 0, 0, err)
+	}
+	return nil
+}
+
+// UnmapAt forgets a range; see Unmapper. A thick store refuses it with
+// errors.ErrUnsupported.
+func (m *Medium) UnmapAt(off, length int64) error {
+	if err := m.admitWrite("unmap", off, length); err != nil {
+		return err
+	}
+	if m.unmapper == nil {
+		return &Error{Op: "unmap", Offset: off, Length: length, Err: errors.ErrUnsupported}
+	}
+	if length == 0 {
+		return nil
+	}
+	if err := m.unmapper.UnmapAt(off, length); err != nil {
+		return failed("unmap", off, length, 0, err)
+	}
+	return nil
+}
+
+// ZeroAt fills a range with zeros; see Zeroer. Emulated: by UnmapAt if unmap is
+// wanted and leaves zeros, else by writing zeros in pieces of 64 KiB.
+func (m *Medium) ZeroAt(off, length int64, unmap bool) error {
+	if err := m.admitWrite("zero", off, length); err != nil {
+		return err
+	}
+	if length == 0 {
+		return nil
+	}
+	if m.zeroer != nil {
+		err := m.zeroer.ZeroAt(off, length, unmap)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return failed("zero", off, length, 0, err)
+		}
+	}
+	if unmap && m.features.Has(CanUnmap|ReadsZeros) {
+		return m.UnmapAt(off, length)
+	}
+	return m.writeZeros(off, length)
+}
+
+func (m *Medium) writeZeros(off, length int64) error {
+	for end := off + length; off < end; {
+		p := zeroPage[:min(end-off, zeroChunk)]
+		n, err := m.store.WriteAt(p, off)
+		if n, err = wrote(n, err, len(p), off); err != nil {
+			return failed("zero", off, end-off, int64(n), err)
+		}
+		off += int64(n)
+	}
+	return nil
+}
+
+// ExtentAt returns the extent that begins at off, cut at off+length. Extents of
+// equal state that touch are joined, so that the next extent has another state;
+// but for a store in very many pieces, where a bound on the work ends it early.
+// Emulated: all is mapped. An empty range gives an empty, mapped extent.
+func (m *Medium) ExtentAt(off, length int64) (Extent, error) {
+	size := m.store.Geometry().Size
+	if !within(off, length, size) {
+		return Extent{}, outside("map", off, length, size)
+	}
+	all := Extent{Offset: off, Length: length, State: Mapped}
+	if m.mapper == nil || length == 0 {
+		return all, nil
+	}
+	e, err := m.mapper.ExtentAt(off, length)
+	for steps := 1; err == nil && e.End() < all.End() && steps < extentSteps; steps++ {
+		var next Extent
+		if next, err = m.mapper.ExtentAt(e.End(), all.End()-e.End()); err == nil {
+			if next.State != e.State {
+				break
+			}
+			e.Length += next.Length
+		}
+	}
+	if err != nil {
+		return Extent{}, failed("map", off, length, e.Length, err)
+	}
+	return e, nil
+}
+
+// CopyAt copies length bytes of from, at fromOff, to off. The two may be the
+// same medium, and the ranges may overlap: the copy is then as if by way of
+// another place, if nothing else writes there. Emulated: through 256 KiB of
+// memory. An error's offset is in m if writing failed; Op is "copy from" and the
+// offset is in from if reading did.
+func (m *Medium) CopyAt(off int64, from *Medium, fromOff, length int64) error {
+	if err := m.admitWrite("copy", off, length); err != nil {
+		return err
+	}
+	if size := from.store.Geometry().Size; !within(fromOff, length, size) {
+		return outside("copy from", fromOff, length, size)
+	}
+	if length == 0 || (m.store == from.store && off == fromOff) {
+		return nil
+	}
+	if m.copier != nil {
+		err := m.copier.CopyAt(off, from.store, fromOff, length)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return failed("copy", off, length, 0, err)
+		}
+	}
+	return m.copyThroughMemory(off, from, fromOff, length)
+}
+
+func (m *Medium) copyThroughMemory(off int64, from *Medium, fromOff, length int64) error {
+	buffer := make([]byte, min(length, copyChunk))
+	backwards := m.store == from.store && off > fromOff && off < fromOff+length
+	for done := int64(0); done < length; {
+		n := min(length-done, copyChunk)
+		at := done
+		if backwards {
+			at = length - done - n
+		}
+		p := buffer[:n]
+		if _, err := from.ReadAt(p, fromOff+at); err != nil {
+			return failed("copy from", fromOff+at, length-at, 0, err)
+		}
+		if _, err := m.WriteAt(p, off+at); err != nil {
+			return failed("copy", off+at, length-at, 0, err)
+		}
+		done += n
+	}
+	return nil
+}
+
+// CompareAndWriteAt writes new at off if the medium holds old there, and returns
+// -1; else it returns the index of the first byte that differs. The two slices
+// have the same length. Emulated: read, compare, write, which is one step only
+// if the caller keeps other writers out of the range.
+func (m *Medium) CompareAndWriteAt(old, new []byte, off int64) (miscompare int, err error) {
+	if err := m.admitWrite("compare and write", off, int64(len(new))); err != nil {
+		return 0, err
+	}
+	if m.comparer != nil {
+		if miscompare, err = m.comparer.CompareAndWriteAt(old, new, off); err != nil {
+			return 0, failed("compare and write", off, int64(len(new)), 0, err)
+		}
+		return miscompare, nil
+	}
+	held := make([]byte, len(old))
+	if _, err := m.ReadAt(held, off); err != nil {
+		return 0, err
+	}
+	if !bytes.Equal(held, old) {
+		for i := range held {
+			if held[i] != old[i] {
+				return i, nil
+			}
+		}
+	}
+	if _, err := m.WriteAt(new, off); err != nil {
+		return 0, err
+	}
+	return -1, nil
+}
+
+// admitWrite refuses what a read-only medium refuses, and a range outside.
+func (m *Medium) admitWrite(op string, off, length int64) error {
+	g := m.store.Geometry()
+	if !within(off, length, g.Size) {
+		return outside(op, off, length, g.Size)
+	}
+	if g.ReadOnly {
+		return &Error{Op: op, Offset: off, Length: length, Err: ErrReadOnly}
+	}
+	return nil
+}
+
+// within reports whether [off, off+length) lies in a medium of size bytes; it
+// is careful about sums that overflow.
+func within(off, length, size int64) bool {
+	return off >= 0 && length >= 0 && off <= size && length <= size-off
+}
+
+// outside is the error for a range that is not within size: it names the first
+// byte that is not there.
+func outside(op string, off, length, size int64) error {
+	first := off
+	if off >= 0 && off < size && length > 0 {
+		first = size
+	}
+	return &Error{Op: op, Offset: first, Length: max(off+length-first, 0), Err: ErrRange}
+}
+
+// wrote checks that a store kept the contract of io.WriterAt.
+func wrote(n int, err error, want int, off int64) (int, error) {
+	if err == nil && n == want {
+		return n, nil
+	}
+	if err == nil {
+		err = io.ErrShortWrite
+	}
+	return n, failed("write", off, int64(want), int64(n), err)
+}
+
+// failed makes a *Error of err, unless it is one already. done is how many bytes
+// of the range had been served.
+func failed(op string, off, length, done int64, err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		return err
+	}
+	done = min(max(done, 0), length)
+	return &Error{Op: op, Offset: off + done, Length: length - done, Err: err}
+}
