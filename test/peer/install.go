@@ -1,0 +1,69 @@
+package peer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// ErrNotAllowed says that something is missing and that this process may not install it.
+var ErrNotAllowed = errors.New("may not install")
+
+// Install brings the packages this machine lacks, with apt-get, and says on w in one line what and why. It does
+// nothing when all are there. The error wraps [ErrNotAllowed], with the reason, where it may not: not root, no
+// apt-get, or ISANTARGET_TEST_INSTALL=0.
+func Install(ctx context.Context, w io.Writer) error {
+	var names, why []string
+	for _, p := range Packages() {
+		if lacks := p.Missing(); lacks != "" {
+			names = append(names, p.Name)
+			why = append(why, fmt.Sprintf("%s (%s)", p.Name, p.Purpose))
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	if reason := forbidden(); reason != "" {
+		return fmt.Errorf("%w %s: %s", ErrNotAllowed, strings.Join(names, ", "), reason)
+	}
+	fmt.Fprintf(w, "installing with apt-get, since they are missing: %s\n", strings.Join(why, "; "))
+	if err := apt(ctx, "update", "-q"); err != nil {
+		return err
+	}
+	return apt(ctx, append([]string{"install", "-q", "-y", "--no-install-recommends"}, names...)...)
+}
+
+// forbidden says why this process may not install packages; it is empty when it may.
+func forbidden() string {
+	switch _, err := exec.LookPath("apt-get"); {
+	case os.Getenv("ISANTARGET_TEST_INSTALL") == "0":
+		return "ISANTARGET_TEST_INSTALL=0"
+	case os.Geteuid() != 0:
+		return "not root"
+	case err != nil:
+		return "no apt-get on this machine"
+	}
+	return ""
+}
+
+// apt runs apt-get; its output is part of the error and else dropped.
+func apt(ctx context.Context, args ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	var out bytes.Buffer
+	// The lock may be held by the machine's own upgrades.
+	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-o", "DPkg::Lock::Timeout=120"}, args...)...)
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.WaitDelay = 10 * time.Second
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("apt-get %s: %w\n%s", strings.Join(args, " "), err, out.String())
+	}
+	return nil
+}

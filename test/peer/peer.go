@@ -1,0 +1,67 @@
+package peer
+
+import (
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A Package is a Debian package and what it brings to the tests.
+type Package struct {
+	Name     string   // the package's name in Debian 12
+	Programs []string // programs it puts on PATH that the tests call
+	Files    []string // files it brings besides, as globs; each must match
+	Purpose  string   // what the tests want it for
+}
+
+// Packages lists every Debian package the tests use, besides Go and git.
+func Packages() []Package {
+	return []Package{
+		{Name: "gcc", Programs: []string{"cc"}, Purpose: "the race detector; the shim that makes silent skips of iscsi-test-cu visible"},
+		{Name: "libc6-dev", Files: []string{"/usr/include/stdio.h"}, Purpose: "the race detector; the shim that makes silent skips of iscsi-test-cu visible"},
+		{Name: "libiscsi-bin", Programs: []string{"iscsi-test-cu", "iscsi-ls", "iscsi-inq"}, Purpose: "libiscsi's conformance suite"},
+		{Name: "qemu-utils", Programs: []string{"qemu-img", "qemu-io"}, Purpose: "QEMU's block layer as an initiator"},
+		{Name: "qemu-block-extra", Files: []string{"/usr/lib/*/qemu/block-iscsi.so"}, Purpose: "QEMU's block layer as an initiator"},
+		{Name: "qemu-system-x86", Programs: []string{"qemu-system-x86_64"}, Purpose: "the guest with the Linux initiator"},
+		{Name: "mmdebstrap", Programs: []string{"mmdebstrap"}, Purpose: "building the guest"},
+		{Name: "e2fsprogs", Programs: []string{"mke2fs"}, Purpose: "building the guest"},
+		{Name: "cpio", Programs: []string{"cpio"}, Purpose: "building the guest"},
+		{Name: "xz-utils", Programs: []string{"xz"}, Purpose: "building the guest"},
+		{Name: "file", Programs: []string{"file"}, Purpose: "proving that the container's binary is static"},
+	}
+}
+
+// Missing returns what p lacks on this machine, in words; it is empty when p is complete.
+func (p Package) Missing() string {
+	var lacks []string
+	for _, program := range p.Programs {
+		if _, err := exec.LookPath(program); err != nil {
+			lacks = append(lacks, program)
+		}
+	}
+	for _, glob := range p.Files {
+		if found, err := filepath.Glob(glob); err != nil || len(found) == 0 {
+			lacks = append(lacks, glob)
+		}
+	}
+	return strings.Join(lacks, ", ")
+}
+
+// Need skips the test, saying why, unless each of the named Debian packages is complete on this machine.
+func Need(t testing.TB, names ...string) {
+	t.Helper()
+	known := make(map[string]Package)
+	for _, p := range Packages() {
+		known[p.Name] = p
+	}
+	for _, name := range names {
+		p, ok := known[name]
+		if !ok {
+			t.Fatalf("peer.Packages does not list %q", name)
+		}
+		if lacks := p.Missing(); lacks != "" {
+			t.Skipf("needs %s, which is not on this machine (apt-get install %s)", lacks, name)
+		}
+	}
+}
