@@ -1,0 +1,44 @@
+package conformance
+
+import "regexp"
+
+// A Shape is a kind of logical unit that the suite runs against.
+type Shape struct {
+	Name    string
+	Options string // of --lun, after NAME=PATH
+	Why     string // what only this shape can run
+
+	// Leave matches the tests that this shape leaves out; nil leaves out none.
+	Leave *regexp.Regexp
+}
+
+// Shapes returns the shapes in which every test of the suite can be run that can be run at all.
+func Shapes() []Shape {
+	// 1 GiB at most, for READ (6) and the tests beyond the end.
+	const thin = ",size=256MiB,provisioning=sparse"
+	return []Shape{
+		{
+			Name:    "thin",
+			Options: thin,
+			Why:     "logical block provisioning with one logical block in a physical one (LBPPBE 0)",
+		},
+		{
+			Name:    "thin-4k",
+			Options: thin + ",physical-block-size=4096",
+			Why:     "eight logical blocks in a physical one (LBPPBE 3): unaligned UNMAP and WRITE SAME",
+		},
+		{
+			Name:    "write-protected",
+			Options: thin + ",readonly",
+			Why:     "what a unit that cannot be written refuses",
+			// These write as part of their own business, and would only say that the unit is write protected.
+			Leave: regexp.MustCompile(`^(CompareAndWrite|ExtendedCopy|OrWrite|Sanitize|Unmap|Write\w*)\.` +
+				`|^GetLBAStatus\.Unmap|^ProutReserve\.Access|^iSCSIdatasn\.|^iSCSITMF\.|^iSCSIResiduals\.Write`),
+		},
+		{
+			Name:    "removable",
+			Options: thin + ",removable",
+			Why:     "PREVENT ALLOW MEDIUM REMOVAL, loading and ejecting",
+		},
+	}
+}
