@@ -1,0 +1,327 @@
+package configs
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// maxLUN is the greatest number of a single level LUN (SAM-5 4.7.7.3: 14 bits).
+const maxLUN = 16383
+
+// A checker looks for what no single value shows: missing values, names that
+// nothing has, values that do not go together.
+type checker struct {
+	*decoder
+	config *Config
+}
+
+func check(d *decoder, c *Config) {
+	k := checker{decoder: d, config: c}
+	c.State = k.absolute(c.State)
+	k.limits()
+	k.credentials("discovery", c.Discovery.CHAP, c.Discovery.MutualCHAP, false)
+	k.portalGroups()
+	k.stores()
+	k.luns()
+	k.targets()
+}
+
+// absolute is path as seen from the directory of the configuration.
+func (k checker) absolute(path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(k.dir, path)
+}
+
+func (k checker) limits() {
+	l := &k.config.Limits
+	for _, n := range []struct {
+		key       string
+		value, to int
+	}{
+		{"connections", l.Connections, 1 << 20},
+		{"sessions-per-initiator", l.SessionsPerInitiator, 1 << 16},
+		{"connections-per-session", l.ConnectionsPerSession, 4},
+		{"command-window", l.CommandWindow, 1 << 14},
+	} {
+		if n.value < 0 || n.value > n.to {
+			k.fail("limits."+n.key, "%d is out of range; write 1 to %d, or 0 for the default", n.value, n.to)
+		}
+	}
+	if l.Memory != 0 && l.Memory < 16<<20 {
+		k.fail("limits.memory", "%s is too little to serve anybody; write at least 16MiB", l.Memory)
+	}
+	for _, t := range []struct {
+		key   string
+		value time.Duration
+	}{
+		{"login-timeout", l.LoginTimeout},
+		{"nop-interval", l.NopInterval},
+		{"nop-timeout", l.NopTimeout},
+		{"hang-bound", l.HangBound},
+		{"drain-timeout", l.DrainTimeout},
+	} {
+		if t.value != 0 && (t.value < 100*time.Millisecond || t.value > time.Hour) {
+			k.fail("limits."+t.key, `%v is out of range; write "100ms" to "1h"`, t.value)
+		}
+	}
+}
+
+func (k checker) portalGroups() {
+	tags, listens := map[int]string{}, map[Portal]string{}
+	for i, g := range k.config.PortalGroups {
+		at := fmt.Sprintf("portal-group[%d]", i)
+		if g.Tag < 1 || g.Tag > 65535 {
+			k.fail(at+".tag", "%d is not a portal group tag; write 1 to 65535", g.Tag)
+		} else {
+			once(k, tags, g.Tag, at+".tag", fmt.Sprintf("portal group %d", g.Tag))
+		}
+		if len(g.Listen) == 0 {
+			k.fail(at, `portal group %d listens nowhere; add listen = ["192.0.2.1:3260"]`, g.Tag)
+		}
+		for j, p := range g.Listen {
+			if !strings.HasSuffix(string(p), ":0") && p != "" {
+				once(k, listens, p, fmt.Sprintf("%s.listen[%d]", at, j), "the portal "+string(p))
+			}
+		}
+	}
+}
+
+// once complains of a value that is already there, at another path.
+func once[T comparable](k checker, seen map[T]string, value T, path, what string) {
+	if first, ok := seen[value]; ok {
+		where, _ := k.where(first)
+		k.fail(path, "%s is already at %s", what, where)
+		return
+	}
+	seen[value] = path
+}
+
+func (k checker) stores() {
+	names := map[string]string{}
+	for i := range k.config.Stores {
+		s, at := &k.config.Stores[i], fmt.Sprintf("store[%d]", i)
+		k.name(names, s.Name, at, "store")
+		if s.Path == "" {
+			k.fail(at, `store %q has no path; add path = "/srv/isantarget"`, s.Name)
+		}
+		s.Path = k.absolute(s.Path)
+	}
+}
+
+// name checks the name of a store or a LUN, which may become a file name.
+func (k checker) name(seen map[string]string, name, at, what string) {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+	switch {
+	case name == "":
+		k.fail(at, `this %s has no name; add name = "..."`, what)
+	case len(name) > 64 || strings.Trim(name, letters) != "" || strings.ContainsAny(name[:1], ".-"):
+		k.fail(at+".name", "%q cannot name a %s; use up to 64 of a-z A-Z 0-9 . _ - and begin with a letter or digit", name, what)
+	default:
+		once(k, seen, name, at+".name", fmt.Sprintf("%s %q", what, name))
+	}
+}
+
+func (k checker) luns() {
+	names, paths, serials := map[string]string{}, map[string]string{}, map[string]string{}
+	for i := range k.config.LUNs {
+		l, at := &k.config.LUNs[i], fmt.Sprintf("lun[%d]", i)
+		k.name(names, l.Name, at, "LUN")
+		k.medium(l, at)
+		k.shape(l, at)
+		if l.Path != "" {
+			once(k, paths, filepath.Clean(l.Path), at, fmt.Sprintf("a LUN on %s", l.Path))
+		}
+		if l.Serial != "" {
+			k.serial(serials, l.Serial, at+".serial")
+		}
+	}
+}
+
+// medium checks where the bytes of a LUN are and gives the path its final form.
+func (k checker) medium(l *LUN, at string) {
+	if !l.Kind.HasPath() {
+		if l.Path != "" || l.Store != "" {
+			k.fail(at, "LUN %q is of kind %s, which has no place; leave store and path out", l.Name, l.Kind)
+		}
+		if l.Size == 0 {
+			k.fail(at, `LUN %q is of kind %s and needs a size; add size = "1GiB"`, l.Name, l.Kind)
+		}
+		return
+	}
+	if l.Store == "" {
+		if l.Path == "" {
+			k.fail(at, `LUN %q has no medium; add store = "..." or path = "/.../%s.img"`, l.Name, l.Name)
+		}
+		l.Path = k.absolute(l.Path)
+		return
+	}
+	i := slices.IndexFunc(k.config.Stores, func(s Store) bool { return s.Name == l.Store })
+	switch {
+	case i < 0:
+		k.fail(at+".store", "there is no store %q%s", l.Store, didYouMean(l.Store, k.storeNames()))
+	case l.Path == "":
+		l.Path = filepath.Join(k.config.Stores[i].Path, l.Name+".img")
+	case !filepath.IsLocal(l.Path):
+		k.fail(at+".path", "%q leaves the store %q; write a path below it, or leave store out", l.Path, l.Store)
+	default:
+		l.Path = filepath.Join(k.config.Stores[i].Path, l.Path)
+	}
+}
+
+// shape checks the blocks of a LUN and what goes with its kind.
+func (k checker) shape(l *LUN, at string) {
+	if l.BlockSize != 512 && l.BlockSize != 4096 {
+		k.fail(at+".block-size", "%d is not a block size; write 512 or 4096", l.BlockSize)
+		return
+	}
+	if p := l.PhysicalBlockSize; p == 0 {
+		l.PhysicalBlockSize = l.BlockSize
+	} else if p < l.BlockSize || p > 1<<20 || p&(p-1) != 0 {
+		k.fail(at+".physical-block-size", "%d does not go with blocks of %d; write a power of two from %d to 1048576", p, l.BlockSize, l.BlockSize)
+	}
+	if l.Size%Size(l.BlockSize) != 0 {
+		k.fail(at+".size", "%d bytes are not whole blocks of %d", int64(l.Size), l.BlockSize)
+	}
+	if l.Provisioning != "" && l.Kind != File && l.Kind != AnyKind {
+		k.fail(at+".provisioning", "is for image files; LUN %q is of kind %s", l.Name, l.Kind)
+	}
+	if l.Direct && l.Kind != File && l.Kind != Block && l.Kind != AnyKind {
+		k.fail(at+".direct", "is for files and block devices; LUN %q is of kind %s", l.Name, l.Kind)
+	}
+}
+
+// serial checks a unit serial number (SPC-4 7.8.15): printable ASCII.
+func (k checker) serial(seen map[string]string, serial, path string) {
+	if len(serial) > 64 || strings.ContainsFunc(serial, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		k.fail(path, "%q cannot be a serial; use up to 64 printable ASCII characters and no blanks", serial)
+		return
+	}
+	once(k, seen, serial, path, fmt.Sprintf("the serial %q", serial))
+}
+
+func (k checker) targets() {
+	names := map[string]string{}
+	for i := range k.config.Targets {
+		t, at := &k.config.Targets[i], fmt.Sprintf("target[%d]", i)
+		if t.Name == "" {
+			k.fail(at, `this target has no name; add name = "iqn.2026-11.org.example:disk"`)
+		} else {
+			once(k, names, strings.ToLower(t.Name), at+".name", "target "+t.Name)
+		}
+		if len(t.Alias) > 255 {
+			k.fail(at+".alias", "is longer than 255 bytes (RFC 7143 13.6)")
+		}
+		for j, tag := range t.PortalGroups {
+			if !slices.ContainsFunc(k.config.PortalGroups, func(g PortalGroup) bool { return g.Tag == tag }) {
+				k.fail(fmt.Sprintf("%s.portal-groups[%d]", at, j), "there is no portal group with the tag %d; there are %s", tag, k.tags())
+			}
+		}
+		k.lunMap(t.LUNs, at+".luns")
+		byRules := t.Effective() == AccessDefault && allHaveCHAP(t.Rules)
+		k.credentials(at, t.CHAP, t.MutualCHAP, byRules)
+		if t.CHAP != nil && byRules {
+			k.fail(at+".chap", `nobody is asked for it: every rule has its own; leave it out or add access = "open"`)
+		}
+		for j := range t.Rules {
+			k.rule(&t.Rules[j], fmt.Sprintf("%s.rule[%d]", at, j), t)
+		}
+	}
+}
+
+func allHaveCHAP(rules []Rule) bool {
+	return !slices.ContainsFunc(rules, func(r Rule) bool { return r.CHAP == nil })
+}
+
+func (k checker) rule(r *Rule, at string, t *Target) {
+	if len(r.Initiators) == 0 && len(r.Networks) == 0 && r.CHAP == nil && t.CHAP == nil {
+		k.fail(at, `this rule admits everybody; name initiators, networks or chap, or write access = "open" for the target`)
+	}
+	for j, name := range r.Initiators {
+		if name == "" {
+			k.fail(fmt.Sprintf("%s.initiators[%d]", at, j), "an initiator name is missing")
+		}
+	}
+	k.lunMap(r.LUNs, at+".luns")
+	k.credentials(at, r.CHAP, r.MutualCHAP, t.CHAP != nil)
+}
+
+func (k checker) lunMap(luns map[int]string, path string) {
+	byName := map[string]int{}
+	for _, n := range sortedKeys(luns) {
+		at := fmt.Sprintf("%s.%d", path, n)
+		name := luns[n]
+		if !slices.ContainsFunc(k.config.LUNs, func(l LUN) bool { return l.Name == name }) {
+			k.fail(at, "there is no LUN %q%s", name, didYouMean(name, k.lunNames()))
+			continue
+		}
+		if first, twice := byName[name]; twice {
+			k.fail(at, "LUN %q is already number %d of this map; an initiator may see a disk once", name, first)
+			continue
+		}
+		byName[name] = n
+	}
+}
+
+func sortedKeys(m map[int]string) []int {
+	keys := make([]int, 0, len(m))
+	for n := range m {
+		keys = append(keys, n)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// credentials checks chap and mutual-chap of the table at path. elsewhere says
+// that another chap holds where this one is missing.
+func (k checker) credentials(at string, chap, mutual *Credential, elsewhere bool) {
+	k.credential(chap, join(at, "chap"))
+	k.credential(mutual, join(at, "mutual-chap"))
+	if mutual != nil && chap == nil && !elsewhere {
+		k.fail(join(at, "mutual-chap"), "goes only with chap (RFC 7143 12.1.3); add chap = { user = ..., secret-file = ... }")
+	}
+}
+
+func (k checker) credential(c *Credential, path string) {
+	if c == nil {
+		return
+	}
+	if c.User == "" || len(c.User) > 255 {
+		k.fail(path, `has no user; add user = "..." of 1 to 255 bytes`)
+	}
+	switch {
+	case c.SecretFile == "" && c.SecretEnv == "":
+		k.fail(path, `has no secret; add secret-file = "/etc/isantarget/secret" (or secret-env, the name of an environment variable)`)
+	case c.SecretFile != "" && c.SecretEnv != "":
+		k.fail(path, "has a secret-file and a secret-env; keep one")
+	}
+	c.SecretFile = k.absolute(c.SecretFile)
+}
+
+func (k checker) storeNames() []string {
+	names := make([]string, len(k.config.Stores))
+	for i, s := range k.config.Stores {
+		names[i] = s.Name
+	}
+	return names
+}
+
+func (k checker) lunNames() []string {
+	names := make([]string, len(k.config.LUNs))
+	for i, l := range k.config.LUNs {
+		names[i] = l.Name
+	}
+	return names
+}
+
+func (k checker) tags() string {
+	tags := make([]string, len(k.config.PortalGroups))
+	for i, g := range k.config.PortalGroups {
+		tags[i] = fmt.Sprint(g.Tag)
+	}
+	return strings.Join(tags, ", ")
+}

@@ -1,0 +1,124 @@
+package configs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"time"
+
+	"github.com/BurntSushi/toml"
+)
+
+// A Config is all that an isantarget is told. The zero Config serves nothing.
+type Config struct {
+	State        string        `toml:"state"` // directory of what has to outlive the process
+	Log          Log           `toml:"log"`
+	Limits       Limits        `toml:"limits"`
+	Discovery    Discovery     `toml:"discovery"`
+	PortalGroups []PortalGroup `toml:"portal-group"`
+	Stores       []Store       `toml:"store"`
+	LUNs         []LUN         `toml:"lun"`
+	Targets      []Target      `toml:"target"`
+
+	source source
+}
+
+// Where things are if nothing is said.
+const (
+	DefaultState  = "/var/lib/isantarget"
+	DefaultPortal = Portal("127.0.0.1:3260")
+)
+
+// A Log says what the log looks like.
+type Log struct {
+	Format LogFormat `toml:"format"`
+	Level  LogLevel  `toml:"level"`
+}
+
+// LogFormat is "text" or "json".
+type LogFormat string
+
+// UnmarshalText reads one of the formats.
+func (f *LogFormat) UnmarshalText(text []byte) error {
+	return choose((*string)(f), text, []string{"text", "json"})
+}
+
+// LogLevel is the least important level that is logged.
+type LogLevel string
+
+// UnmarshalText reads one of the levels.
+func (l *LogLevel) UnmarshalText(text []byte) error {
+	return choose((*string)(l), text, []string{"error", "warn", "info", "debug"})
+}
+
+// Limits bound what initiators can make the daemon spend. A zero is the
+// default of package target.
+type Limits struct {
+	Connections           int  `toml:"connections"`             // TCP connections in all
+	SessionsPerInitiator  int  `toml:"sessions-per-initiator"`  // of one initiator name with one target
+	ConnectionsPerSession int  `toml:"connections-per-session"` // MaxConnections (RFC 7143 13.2)
+	CommandWindow         int  `toml:"command-window"`          // commands that a session may have open
+	Memory                Size `toml:"memory"`                  // data buffers of all sessions
+
+	LoginTimeout time.Duration `toml:"login-timeout"` // from the connection to the full feature phase
+	NopInterval  time.Duration `toml:"nop-interval"`  // silence after which a peer is asked for a sign of life
+	NopTimeout   time.Duration `toml:"nop-timeout"`   // how long it may take to give one
+	HangBound    time.Duration `toml:"hang-bound"`    // how long a store may hang before its LUN is not ready
+	DrainTimeout time.Duration `toml:"drain-timeout"` // how long stopping waits for initiators to log out
+}
+
+// Load reads a configuration file. Its error is [Errors] when the file could
+// be read. Relative paths are taken from the directory of the file.
+func Load(name string) (Config, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return Config{}, fmt.Errorf("cannot read the configuration: %w", err)
+	}
+	dir, err := filepath.Abs(filepath.Dir(name))
+	if err != nil {
+		return Config{}, fmt.Errorf("cannot find the directory of %s: %w", name, err)
+	}
+	return Parse(name, dir, string(text))
+}
+
+// Parse reads the text of a configuration file. Errors call it name; relative
+// paths are taken from dir.
+func Parse(name, dir, text string) (Config, error) {
+	tree := map[string]any{}
+	if _, err := toml.Decode(text, &tree); err != nil {
+		var syntax toml.ParseError
+		if errors.As(err, &syntax) {
+			return Config{}, Errors{{Where: fmt.Sprintf("%s:%d", name, syntax.Position.Line), Text: syntax.Message}}
+		}
+		return Config{}, Errors{{Where: name, Text: err.Error()}}
+	}
+	return decode(source{file: name, lines: findPositions(text), dir: dir}, tree, DefaultState, false)
+}
+
+// decode makes a configuration of a tree and checks it.
+func decode(from source, tree map[string]any, state string, words bool) (Config, error) {
+	d := decoder{source: from, words: words}
+	c := Config{source: from}
+	d.decode("", tree, reflect.ValueOf(&c).Elem())
+	if c.State == "" {
+		c.State = state
+	}
+	if len(c.PortalGroups) == 0 {
+		c.PortalGroups = []PortalGroup{{Tag: 1, Listen: []Portal{DefaultPortal}}}
+	}
+	check(&d, &c)
+	if err := d.finish(); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+func (c *Config) setDefaults() { c.Log = Log{Format: "text", Level: "info"} }
+
+// Errorf is an error about the value at path ("target[0].name"), with the line
+// or the flag where it is written.
+func (c Config) Errorf(path, format string, args ...any) *Error {
+	return c.source.errorf(path, format, args...)
+}

@@ -1,0 +1,162 @@
+package configs
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// Flags is a configuration as the flags of `isantarget serve` say it: one
+// portal group, one target, and LUNs whose numbers count from 0. What is empty
+// has the default of the fields' comments.
+type Flags struct {
+	State      string   // ./isantarget-data
+	Portals    []string // 127.0.0.1:3260
+	Target     string   // DefaultTarget
+	LUNs       []string // NAME=PATH[,key=value...]: see ParseLUN; one sparse image of 10 GiB in the state directory
+	Access     string   // loopback
+	CHAP       string   // USER:FILE
+	MutualCHAP string   // USER:FILE
+	LogFormat  string   // text
+	LogLevel   string   // info
+}
+
+// What a run without a word serves.
+const (
+	DefaultTarget     = "iqn.2026-11.org.isantarget:san"
+	DefaultFlagsState = "isantarget-data"
+	defaultLUN        = "disk0"
+	defaultSize       = "10GiB"
+)
+
+// FromFlags makes the configuration that f says. Its errors name the flag; they
+// are [Errors]. Relative paths are taken from the working directory.
+func FromFlags(f Flags) (Config, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return Config{}, fmt.Errorf("cannot find the working directory: %w", err)
+	}
+	b := flagTree{flags: map[string]string{}}
+	if f.State == "" {
+		f.State = DefaultFlagsState
+	}
+	tree := map[string]any{"state": b.put("state", "--state", f.State), "log": b.log(f)}
+	if len(f.Portals) > 0 {
+		tree["portal-group"] = []any{map[string]any{"tag": int64(1), "listen": b.portals(f.Portals)}}
+	}
+	luns, numbers := b.luns(f.LUNs, f.State)
+	tree["lun"] = luns
+	tree["target"] = []any{b.target(f, numbers)}
+	if len(b.errors) > 0 {
+		return Config{}, b.errors
+	}
+	return decode(source{flags: b.flags, dir: dir}, tree, f.State, true)
+}
+
+// A flagTree puts flags into a tree as a file would be, and remembers which
+// flag said what.
+type flagTree struct {
+	flags  map[string]string
+	errors Errors
+}
+
+// put notes that the value at path was given by flag.
+func (b *flagTree) put(path, flag, value string) any {
+	b.flags[path] = flag + " " + value
+	return value
+}
+
+func (b *flagTree) log(f Flags) map[string]any {
+	log := map[string]any{}
+	if f.LogFormat != "" {
+		log["format"] = b.put("log.format", "--log-format", f.LogFormat)
+	}
+	if f.LogLevel != "" {
+		log["level"] = b.put("log.level", "--log-level", f.LogLevel)
+	}
+	return log
+}
+
+func (b *flagTree) portals(portals []string) []any {
+	var listen []any
+	for i, p := range portals {
+		listen = append(listen, b.put(fmt.Sprintf("portal-group[0].listen[%d]", i), "--portal", p))
+	}
+	return listen
+}
+
+// luns are the LUNs, and their map by number.
+func (b *flagTree) luns(flags []string, state string) (luns []any, numbers map[string]any) {
+	numbers = map[string]any{}
+	if len(flags) == 0 {
+		flags = []string{defaultLUN + "=" + state + "/" + defaultLUN + ".img,size=" + defaultSize}
+	}
+	for i, flag := range flags {
+		at := fmt.Sprintf("lun[%d]", i)
+		b.flags[at] = "--lun " + flag
+		lun, err := parseLUN(flag)
+		if err != nil {
+			b.errors = append(b.errors, &Error{Where: b.flags[at], Text: err.Error()})
+			continue
+		}
+		luns = append(luns, lun)
+		numbers[fmt.Sprint(i)] = lun["name"]
+	}
+	return luns, numbers
+}
+
+// parseLUN reads NAME=PATH[,key=value|,key...]: the keys are those of a LUN in
+// a file, and a key without a value is a switch that is turned on.
+func parseLUN(flag string) (map[string]any, error) {
+	place, options, _ := strings.Cut(flag, ",")
+	name, path, ok := strings.Cut(place, "=")
+	if !ok || name == "" {
+		return nil, fmt.Errorf("wants NAME=PATH, as in --lun disk1=/srv/disk1.img,size=10GiB")
+	}
+	lun := map[string]any{"name": name}
+	if path != "" {
+		lun["path"] = path
+	}
+	for option := range strings.SplitSeq(options, ",") {
+		if option == "" {
+			continue
+		}
+		key, value, ok := strings.Cut(option, "=")
+		if !ok {
+			value = "on"
+		}
+		if _, twice := lun[key]; twice {
+			return nil, fmt.Errorf("says %s twice", key)
+		}
+		lun[key] = value
+	}
+	return lun, nil
+}
+
+func (b *flagTree) target(f Flags, numbers map[string]any) map[string]any {
+	target := map[string]any{"name": DefaultTarget, "luns": numbers}
+	if f.Target != "" {
+		target["name"] = b.put("target[0].name", "--target", f.Target)
+	}
+	if f.Access != "" {
+		target["access"] = b.put("target[0].access", "--access", f.Access)
+	}
+	if f.CHAP != "" {
+		target["chap"] = b.credential("target[0].chap", "--chap", f.CHAP)
+	}
+	if f.MutualCHAP != "" {
+		target["mutual-chap"] = b.credential("target[0].mutual-chap", "--mutual-chap", f.MutualCHAP)
+	}
+	return target
+}
+
+// credential reads USER:FILE. What stands behind the colon is not repeated in
+// an error, for it may be a secret that somebody put there.
+func (b *flagTree) credential(path, flag, value string) any {
+	b.flags[path] = flag
+	user, file, ok := strings.Cut(value, ":")
+	if !ok || user == "" || file == "" {
+		b.errors = append(b.errors, &Error{Where: flag, Text: "wants USER:FILE, where FILE holds the secret"})
+	}
+	return map[string]any{"user": user, "secret-file": file}
+}

@@ -1,0 +1,82 @@
+package configs
+
+import "fmt"
+
+// A LUN is a medium and how initiators are shown it. Its name is what the rest
+// of the configuration knows it by; its identity (NAA, EUI-64, unit serial
+// number) is made of Serial and of nothing else, so that it may be renamed,
+// moved and mapped at will.
+type LUN struct {
+	Name string `toml:"name"`
+	Kind Kind   `toml:"kind"`
+
+	// Store and Path say where the medium is: NAME.img in the store, another
+	// path within the store, or a path without a store.
+	Store string `toml:"store"`
+	Path  string `toml:"path"`
+
+	Size         Size         `toml:"size"`         // bytes; 0: the size that the image has
+	Provisioning Provisioning `toml:"provisioning"` // of an image that is yet to be made
+	Direct       bool         `toml:"direct"`       // around the page cache (O_DIRECT)
+
+	BlockSize         int  `toml:"block-size"`          // bytes of a logical block: 512 or 4096
+	PhysicalBlockSize int  `toml:"physical-block-size"` // bytes; 0: as the logical one
+	WriteCache        bool `toml:"write-cache"`         // WCE of the caching mode page (SBC-3 6.4.5)
+	ReadOnly          bool `toml:"readonly"`
+	Removable         bool `toml:"removable"` // RMB of INQUIRY (SPC-4 6.6.2)
+
+	Serial string `toml:"serial"` // empty: made once and kept with the state
+}
+
+func (l *LUN) setDefaults() {
+	l.BlockSize = 512
+	l.WriteCache = true
+}
+
+// Kind is what keeps the bytes of a LUN.
+type Kind string
+
+// The kinds of store.
+const (
+	AnyKind Kind = ""       // a block device if Path is one, else a file
+	File    Kind = "file"   // an image file
+	Block   Kind = "block"  // a block device
+	Memory  Kind = "memory" // memory: gone with the process
+	Null    Kind = "null"   // nothing: reads zeros, forgets writes; for benchmarks
+	Gotgt   Kind = "gotgt"  // a backing store written for gotgt
+)
+
+func kinds() []string {
+	return []string{string(File), string(Block), string(Memory), string(Null), string(Gotgt)}
+}
+
+// UnmarshalText reads one of the kinds.
+func (k *Kind) UnmarshalText(text []byte) error { return choose((*string)(k), text, kinds()) }
+
+// HasPath tells whether stores of this kind have a path.
+func (k Kind) HasPath() bool { return k != Memory && k != Null }
+
+// Provisioning is how an image file takes its space.
+type Provisioning string
+
+// The ways of provisioning.
+const (
+	Sparse Provisioning = "sparse" // when it is written, and given back by UNMAP
+	Fixed  Provisioning = "fixed"  // all of it, when the image is made
+)
+
+// UnmarshalText reads one of the ways.
+func (p *Provisioning) UnmarshalText(text []byte) error {
+	return choose((*string)(p), text, []string{string(Sparse), string(Fixed)})
+}
+
+// choose takes text if it is one of choices.
+func choose(out *string, text []byte, choices []string) error {
+	for _, c := range choices {
+		if c == string(text) {
+			*out = c
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is not known%s", text, didYouMean(string(text), choices))
+}

@@ -1,0 +1,74 @@
+package configs
+
+import "fmt"
+
+// Warnings are what is allowed and yet probably not meant, a line each.
+func (c Config) Warnings() []string {
+	var w []string
+	warn := func(path, format string, args ...any) { w = append(w, c.Errorf(path, format, args...).Error()) }
+	mapped := map[string]bool{}
+	for i, t := range c.Targets {
+		at := fmt.Sprintf("target[%d]", i)
+		for _, luns := range t.maps() {
+			for _, name := range luns {
+				mapped[name] = true
+			}
+			if _, ok := luns[0]; !ok && len(luns) > 0 {
+				warn(at, "target %s maps no LUN 0; some initiators look for the others only through it", t.Name)
+			}
+		}
+		if len(t.LUNs) == 0 && len(t.Rules) == 0 {
+			warn(at, "target %s has no LUNs", t.Name)
+		}
+		if t.Effective() == Loopback && len(t.Rules) == 0 && c.reachable(t) {
+			warn(at, `target %s admits this host only, although its portals are open to the network: `+
+				`say who may use it in a rule, or let everybody in with access = "open" (--access open)`, t.Name)
+		}
+	}
+	for i, l := range c.LUNs {
+		if !mapped[l.Name] {
+			warn(fmt.Sprintf("lun[%d]", i), "no target maps LUN %q", l.Name)
+		}
+	}
+	return w
+}
+
+// maps are the LUN maps of t and of its rules.
+func (t Target) maps() []map[int]string {
+	all := []map[int]string{t.LUNs}
+	for _, r := range t.Rules {
+		if r.LUNs != nil {
+			all = append(all, r.LUNs)
+		}
+	}
+	return all
+}
+
+// reachable tells whether another host can reach a portal of t.
+func (c Config) reachable(t Target) bool {
+	for _, g := range c.GroupsOf(t) {
+		for _, p := range g.Listen {
+			if !p.Local() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// GroupsOf are the portal groups of t, in the order of the configuration.
+func (c Config) GroupsOf(t Target) []PortalGroup {
+	if len(t.PortalGroups) == 0 {
+		return c.PortalGroups
+	}
+	var groups []PortalGroup
+	for _, g := range c.PortalGroups {
+		for _, tag := range t.PortalGroups {
+			if g.Tag == tag {
+				groups = append(groups, g)
+				break
+			}
+		}
+	}
+	return groups
+}
