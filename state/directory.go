@@ -1,0 +1,123 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/isantarget/isantarget/scsi"
+)
+
+// A Directory is the state directory of one daemon. It is a scsi.Keeper. Its
+// methods may be called at once from many goroutines.
+type Directory struct {
+	path string
+	lock *lock
+	disk disk
+	mu   sync.Mutex // one write at a time
+
+	making sync.Mutex // one serial at a time; before mu
+}
+
+var _ scsi.Keeper = (*Directory)(nil)
+
+// Open makes the directory if it is missing and takes it for this process. A
+// directory that another daemon uses is refused, with its process id.
+func Open(path string) (*Directory, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	d := &Directory{path: path, disk: osDisk{}}
+	if err := d.make(path); err != nil {
+		return nil, fmt.Errorf("cannot make the state directory %s: %w", path, bare(err))
+	}
+	if d.lock, err = takeLock(filepath.Join(path, "lock")); err != nil {
+		return nil, fmt.Errorf("state directory %s: %w", path, err)
+	}
+	return d, nil
+}
+
+// Path is the directory, absolute.
+func (d *Directory) Path() string { return d.path }
+
+// Close gives the directory to the next daemon.
+func (d *Directory) Close() error { return d.lock.release() }
+
+// Load is the record of this kind of id; nil without an error when there is none.
+func (d *Directory) Load(id scsi.Identity, kind string) ([]byte, error) {
+	name, err := d.unitRecord(id, kind)
+	if err != nil {
+		return nil, err
+	}
+	return read(name)
+}
+
+// Save has made record durable when it returns nil. After an error the old
+// record holds.
+func (d *Directory) Save(id scsi.Identity, kind string, record []byte) error {
+	name, err := d.unitRecord(id, kind)
+	if err != nil {
+		return err
+	}
+	return d.replace(name, record)
+}
+
+// unitRecord is the file of a record of a logical unit.
+func (d *Directory) unitRecord(id scsi.Identity, kind string) (string, error) {
+	if kind == "" || strings.Trim(kind, "abcdefghijklmnopqrstuvwxyz-") != "" {
+		return "", fmt.Errorf("state: %q cannot name a kind of record", kind)
+	}
+	return filepath.Join(d.path, "lu", id.String(), kind+".json"), nil
+}
+
+// Serial is the unit serial number of the LUN called name: made at the first
+// call, and the same ever after. It returns when the serial is durable.
+func (d *Directory) Serial(name string) (string, error) {
+	if name == "" || !filepath.IsLocal(name) || filepath.Base(name) != name {
+		return "", fmt.Errorf("state: %q cannot name a LUN", name)
+	}
+	d.making.Lock()
+	defer d.making.Unlock()
+	file := filepath.Join(d.path, "serial", name)
+	record, err := read(file)
+	if err != nil {
+		return "", err
+	}
+	if serial := strings.TrimSpace(string(record)); serial != "" {
+		return serial, nil
+	}
+	if record != nil {
+		return "", fmt.Errorf("state: %s is empty: write the serial that LUN %q had into it, or remove it to make a new disk of the LUN", file, name)
+	}
+	serial := scsi.NewSerial()
+	if err := d.replace(file, []byte(serial+"\n")); err != nil {
+		return "", err
+	}
+	return serial, nil
+}
+
+// read is the content of a file; nil when there is none.
+func read(name string) ([]byte, error) {
+	record, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("state: %w", err)
+	}
+	return record, nil
+}
+
+// bare is err without the operation and path around it.
+func bare(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
