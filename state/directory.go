@@ -78,7 +78,7 @@ func (d *Directory) unitRecord(id scsi.Identity, kind string) (string, error) {
 // Serial is the unit serial number of the LUN called name: made at the first
 // call, and the same ever after. It returns when the serial is durable.
 func (d *Directory) Serial(name string) (string, error) {
-	if name == "" || !filepath.IsLocal(name) || filepath.Base(name) != name {
+	if name == "" || strings.HasPrefix(name, ".") || strings.ContainsRune(name, filepath.Separator) {
 		return "", fmt.Errorf("state: %q cannot name a LUN", name)
 	}
 	d.making.Lock()
