@@ -22,7 +22,7 @@ type Unmapper interface {
 // With unmap the space is given back where that is possible, as by UnmapAt;
 // without it the range stays (or becomes) allocated, so that a later write to
 // it cannot run out of space. Answering errors.ErrUnsupported, with nothing
-// changed, asks the caller to write the zeros.
+// changed outside the range, asks the caller to write the zeros.
 //
 // Without it zeros are written.
 type Zeroer interface {
@@ -51,8 +51,8 @@ type ThroughWriter interface {
 
 // A Copier can copy without moving the bytes through our memory: EXTENDED COPY
 // (SPC-4 6.4). CopyAt copies length bytes of from, at fromOff, to off. It fails
-// with errors.ErrUnsupported, with nothing changed, when it cannot serve this
-// pair of stores or ranges (two that overlap, for instance).
+// with errors.ErrUnsupported, with nothing changed outside the range, when it
+// cannot serve this pair of stores or ranges (two that overlap, for instance).
 //
 // Without it the bytes go through a bounded piece of our memory.
 type Copier interface {

@@ -1,0 +1,194 @@
+package file
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/isantarget/isantarget/backstore"
+)
+
+const (
+	// allocationStep bounds one fallocate(2), which may be interrupted only
+	// between steps.
+	allocationStep = 256 << 20
+
+	// zeroStep bounds one write where fallocate is not known.
+	zeroStep = 1 << 20
+)
+
+// create makes the image and returns its locked descriptor. Whatever fails, and
+// whenever the machine stops: there is no image, or the whole one. The error is
+// fs.ErrExist when someone else has made one meanwhile.
+func create(o Options) (int, error) {
+	if o.Size <= 0 {
+		return -1, fmt.Errorf("there is none, and a new one needs a size greater than zero, not %d", o.Size)
+	}
+	folder := filepath.Dir(o.Path)
+	fd, err := createNameless(o)
+	if err == errNotHere {
+		fd, err = createNamed(o)
+	}
+	if err != nil {
+		return -1, explain(err, folder)
+	}
+	if err := syncFolder(folder); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// errNotHere: a file cannot be made without a name in this folder.
+var errNotHere = errors.New("no files without a name here")
+
+// createNameless makes a file that has no name until it is whole: whatever
+// happens before, the system drops it.
+func createNameless(o Options) (int, error) {
+	fd, err := retry(func() (int, error) {
+		return unix.Open(filepath.Dir(o.Path), unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	})
+	switch err {
+	case nil:
+	case unix.EOPNOTSUPP, unix.EISDIR, unix.EINVAL, unix.ENOSYS:
+		return -1, errNotHere
+	default:
+		return -1, err
+	}
+	if err = fill(fd, o); err == nil {
+		err = unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), unix.AT_FDCWD, o.Path, unix.AT_SYMLINK_FOLLOW)
+		if err == unix.ENOENT || err == unix.EOPNOTSUPP || err == unix.EPERM { // /proc is not mounted, a folder that takes no links
+			err = errNotHere
+		}
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// createNamed is create where a file cannot be made without a name: it has a
+// hidden one until it is whole. A crash may leave the hidden one behind.
+func createNamed(o Options) (int, error) {
+	folder, name := filepath.Split(o.Path)
+	hidden := filepath.Join(folder, fmt.Sprintf(".%s.%s.new", name, rand.Text()))
+	fd, err := retry(func() (int, error) {
+		return unix.Open(hidden, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	})
+	if err != nil {
+		return -1, err
+	}
+	if err = fill(fd, o); err == nil {
+		err = unix.Renameat2(unix.AT_FDCWD, hidden, unix.AT_FDCWD, o.Path, unix.RENAME_NOREPLACE)
+		if err == unix.EINVAL || err == unix.ENOSYS {
+			if err = unix.Link(hidden, o.Path); err == nil {
+				err = unix.Unlink(hidden)
+			}
+		}
+	}
+	if err != nil {
+		_ = unix.Unlink(hidden)
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// fill locks a new file and gives it its size and space, durably.
+func fill(fd int, o Options) error {
+	if err := lock(fd, false); err != nil {
+		return err
+	}
+	if o.Provisioning == Fixed {
+		if err := allocate(fd, 0, o.Size); err != nil {
+			return err
+		}
+	}
+	if err := unix.Ftruncate(fd, o.Size); err != nil {
+		return fmt.Errorf("an image of %d bytes: %w", o.Size, err)
+	}
+	if o.Direct { // find out now, while nothing has to be cleared away
+		if _, err := goDirect(fd, o.Size); err != nil {
+			return err
+		}
+	}
+	return unix.Fsync(fd)
+}
+
+// allocate takes the space of the first size bytes of a file; have of them are
+// known to be there. When it fails the file is as long as before, and the part
+// that was allocated stays so.
+func allocate(fd int, have, size int64) error {
+	var system unix.Statfs_t
+	if err := unix.Fstatfs(fd, &system); err != nil {
+		return err
+	}
+	if free := int64(system.Bavail) * int64(system.Bsize); free < size-have {
+		return fmt.Errorf("%w: a fixed image of %d bytes needs %d more, and its file system has %d",
+			backstore.ErrNoSpace, size, size-have, free)
+	}
+	for off := int64(0); off < size; {
+		n := min(size-off, allocationStep)
+		err := unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, off, n)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EOPNOTSUPP && have >= size:
+			return nil
+		case err == unix.EOPNOTSUPP && off == 0 && have == 0:
+			return writeZeros(fd, size)
+		case err == unix.EOPNOTSUPP:
+			return fmt.Errorf("its file system cannot allocate the holes of an image that exists; make a new one: %w", err)
+		case err != nil:
+			return noSpace(err)
+		}
+		off += n
+	}
+	return nil
+}
+
+// writeZeros takes the space of a new file where fallocate(2) is not known.
+func writeZeros(fd int, size int64) error {
+	zeros := make([]byte, zeroStep)
+	for off := int64(0); off < size; {
+		n, err := unix.Pwrite(fd, zeros[:min(size-off, zeroStep)], off)
+		if err != nil && err != unix.EINTR {
+			return noSpace(err)
+		}
+		off += int64(max(n, 0))
+	}
+	return nil
+}
+
+// noSpace adds the meaning to an errno that has one.
+func noSpace(err error) error {
+	if backstore.Meaning(err) == backstore.ErrNoSpace {
+		return fmt.Errorf("%w: %w", backstore.ErrNoSpace, err)
+	}
+	return err
+}
+
+// syncFolder makes a new name in a folder durable.
+func syncFolder(folder string) error {
+	fd, err := retry(func() (int, error) { return unix.Open(folder, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return unix.Fsync(fd)
+}
+
+// explain says what an errno means for the maker of an image.
+func explain(err error, folder string) error {
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return fmt.Errorf("it cannot be made, there is no folder %s: %w", folder, err)
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM), errors.Is(err, unix.EROFS):
+		return fmt.Errorf("it cannot be made in the folder %s: %w", folder, err)
+	}
+	return err
+}

@@ -1,0 +1,30 @@
+package file
+
+// Provisioning says when an image takes the space it promises.
+type Provisioning uint8
+
+// The two kinds of provisioning of SBC-3 4.7.
+const (
+	Sparse Provisioning = iota // thin: space is taken by writing, and given back by UNMAP
+	Fixed                      // full: all space is taken when the image is opened
+)
+
+// String is the name of the kind in a configuration.
+func (p Provisioning) String() string {
+	if p == Fixed {
+		return "fixed"
+	}
+	return "sparse"
+}
+
+// Options says which image to open, and how.
+type Options struct {
+	Path string
+
+	Create bool  // make the image when there is none
+	Size   int64 // bytes of a new image; one that exists keeps its own
+
+	Provisioning Provisioning
+	Direct       bool // leave out the page cache (O_DIRECT)
+	ReadOnly     bool
+}

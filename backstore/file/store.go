@@ -1,0 +1,164 @@
+package file
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/isantarget/isantarget/backstore"
+	"github.com/isantarget/isantarget/backstore/internal/descriptor"
+)
+
+// optimalTransfer is where larger transfers bring no more throughput.
+const optimalTransfer = 1 << 20
+
+// A Store is an open image. It has each capability of package backstore that its
+// file system has (see Features), but CompareAndWriteAt: the lock keeps others
+// out.
+type Store struct {
+	descriptor   *descriptor.Descriptor
+	path         string
+	provisioning Provisioning
+	fileSystem   int64 // its magic number, statfs(2)
+	geometry     backstore.Geometry
+	features     backstore.Features
+}
+
+// Geometry implements backstore.Store.
+func (s *Store) Geometry() backstore.Geometry { return s.geometry }
+
+// Features implements backstore.Featured.
+func (s *Store) Features() backstore.Features { return s.features }
+
+func (s *Store) askFeatures() backstore.Features {
+	f := backstore.CanMap | backstore.CanCopy | backstore.ReadsZeros
+	if s.descriptor.CanTryRead() {
+		f |= backstore.CanTryRead
+	}
+	if s.geometry.ReadOnly {
+		return f
+	}
+	f |= backstore.CanZero | backstore.CanWriteThrough
+	// btrfs knows the flag and answers EAGAIN to each write.
+	if s.fileSystem != unix.BTRFS_SUPER_MAGIC && s.descriptor.CanTryWrite() {
+		f |= backstore.CanTryWrite
+	}
+	if s.geometry.Unmap > 0 {
+		f |= backstore.CanUnmap
+	}
+	return f
+}
+
+// ReadAt implements io.ReaderAt.
+func (s *Store) ReadAt(p []byte, off int64) (int, error) {
+	if !s.within(off, int64(len(p))) {
+		return 0, s.outside("read", off, int64(len(p)))
+	}
+	return s.descriptor.ReadAt(p, off)
+}
+
+// TryReadAt implements backstore.TryReader.
+func (s *Store) TryReadAt(p []byte, off int64) (int, error) {
+	if !s.within(off, int64(len(p))) {
+		return 0, s.outside("read", off, int64(len(p)))
+	}
+	return s.descriptor.TryReadAt(p, off)
+}
+
+// WriteAt implements io.WriterAt.
+func (s *Store) WriteAt(p []byte, off int64) (int, error) {
+	if !s.writable(off, int64(len(p))) {
+		return 0, s.refusal("write", off, int64(len(p)))
+	}
+	return s.descriptor.WriteAt(p, off)
+}
+
+// TryWriteAt implements backstore.TryWriter.
+func (s *Store) TryWriteAt(p []byte, off int64) (int, error) {
+	if !s.writable(off, int64(len(p))) {
+		return 0, s.refusal("write", off, int64(len(p)))
+	}
+	return s.descriptor.TryWriteAt(p, off)
+}
+
+// WriteThroughAt implements backstore.ThroughWriter.
+func (s *Store) WriteThroughAt(p []byte, off int64) (int, error) {
+	if !s.writable(off, int64(len(p))) {
+		return 0, s.refusal("write", off, int64(len(p)))
+	}
+	return s.descriptor.WriteThroughAt(p, off)
+}
+
+// Sync implements backstore.Store. Once it has failed it fails until the image
+// is opened anew: what the failed one should have made durable may be lost.
+func (s *Store) Sync() error {
+	if s.geometry.ReadOnly {
+		if err := s.descriptor.Control(func(int) error { return nil }); err != nil {
+			return &backstore.Error{Op: "sync", Err: err}
+		}
+		return nil
+	}
+	return s.descriptor.Sync()
+}
+
+// Close implements io.Closer: it waits for the calls in flight, and unlocks.
+func (s *Store) Close() error { return s.descriptor.Close() }
+
+// CopyAt implements backstore.Copier with copy_file_range(2), which shares the
+// blocks where the file system can. It is refused for a fixed image on either
+// side: a shared block takes new space when it is written again.
+func (s *Store) CopyAt(off int64, from backstore.Store, fromOff, length int64) error {
+	if !s.writable(off, length) {
+		return s.refusal("copy", off, length)
+	}
+	source, ok := from.(*Store)
+	if !ok || s.provisioning == Fixed || source.provisioning == Fixed {
+		return errors.ErrUnsupported
+	}
+	if !source.within(fromOff, length) {
+		return source.outside("copy from", fromOff, length)
+	}
+	if source == s && off < fromOff+length && fromOff < off+length {
+		return errors.ErrUnsupported
+	}
+	return source.descriptor.Control(func(in int) error {
+		return s.descriptor.Change(func(out int) error { return copyRange(in, fromOff, out, off, length) })
+	})
+}
+
+func copyRange(in int, fromOff int64, out int, off, length int64) error {
+	const most = 1 << 30 // one call; the kernel takes a little less than 2 GiB
+	for end := off + length; off < end; {
+		n, err := unix.CopyFileRange(in, &fromOff, out, &off, int(min(end-off, most)), 0)
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EXDEV || err == unix.EINVAL || err == unix.EOPNOTSUPP || err == unix.ENOSYS:
+			return errors.ErrUnsupported
+		case err == nil && n == 0:
+			return errors.ErrUnsupported // the source has become shorter; reading it will tell
+		case err != nil:
+			return &backstore.Error{Op: "copy", Offset: off, Length: end - off, Err: err}
+		}
+	}
+	return nil
+}
+
+func (s *Store) within(off, length int64) bool {
+	return off >= 0 && length >= 0 && off <= s.geometry.Size && length <= s.geometry.Size-off
+}
+
+func (s *Store) outside(op string, off, length int64) error {
+	return &backstore.Error{Op: op, Offset: off, Length: length, Err: backstore.ErrRange}
+}
+
+func (s *Store) writable(off, length int64) bool {
+	return !s.geometry.ReadOnly && s.within(off, length)
+}
+
+// refusal tells why a range is not writable.
+func (s *Store) refusal(op string, off, length int64) error {
+	if !s.within(off, length) {
+		return s.outside(op, off, length)
+	}
+	return &backstore.Error{Op: op, Offset: off, Length: length, Err: backstore.ErrReadOnly}
+}

@@ -1,0 +1,155 @@
+package descriptor
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/isantarget/isantarget/backstore"
+)
+
+// closing is the bit of Descriptor.users that is set by Close.
+const closing = 1 << 62
+
+// A Descriptor is an open file of the system. All its methods may be called at
+// once from many goroutines. Errors of I/O are *backstore.Error.
+type Descriptor struct {
+	fd     int
+	direct *direct // nil: through the page cache
+
+	users atomic.Int64  // calls in flight, and the bit closing
+	idle  chan struct{} // told when users may have become zero while closing
+
+	syncs       flights
+	syncFailure atomic.Pointer[error] // the first failure of a sync, never taken back
+
+	tryRead, tryWrite attempts
+}
+
+// New takes over the open descriptor fd. If align is not zero, fd was opened
+// with O_DIRECT and needs that alignment.
+func New(fd int, align Alignment) *Descriptor {
+	d := &Descriptor{fd: fd, idle: make(chan struct{}, 1)}
+	if align != (Alignment{}) {
+		d.direct = newDirect(d, align)
+		// A direct read always waits for the device, RWF_NOWAIT or not.
+		d.tryRead.refused.Store(true)
+		d.tryWrite.refused.Store(true)
+	}
+	return d
+}
+
+// Close waits for the calls that are in flight, closes the descriptor, and gives
+// back its locks. Every later call fails with backstore.ErrGone.
+func (d *Descriptor) Close() error {
+	for {
+		n := d.users.Load()
+		if n&closing != 0 {
+			return &backstore.Error{Op: "close", Err: backstore.ErrGone}
+		}
+		if d.users.CompareAndSwap(n, n|closing) {
+			break
+		}
+	}
+	for d.users.Load() != closing {
+		<-d.idle
+	}
+	if err := unix.Close(d.fd); err != nil {
+		return &backstore.Error{Op: "close", Err: err}
+	}
+	return nil
+}
+
+// enter keeps the descriptor open until leave. It reports false when the
+// descriptor is closing: the number may by now name another file.
+func (d *Descriptor) enter() bool {
+	if d.users.Add(1)&closing != 0 {
+		d.leave()
+		return false
+	}
+	return true
+}
+
+func (d *Descriptor) leave() {
+	if d.users.Add(-1) == closing {
+		select {
+		case d.idle <- struct{}{}:
+		default: // Close has been told and will look again
+		}
+	}
+}
+
+// Control calls f with the descriptor, which stays open until f returns. It is
+// for the system calls that the other methods do not make; f does not keep fd.
+// The error of f comes back as it is.
+func (d *Descriptor) Control(f func(fd int) error) error {
+	if !d.enter() {
+		return backstore.ErrGone
+	}
+	defer d.leave()
+	for {
+		if err := f(d.fd); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// Sync makes durable every write that returned before the call, and what is
+// needed to find it again (fdatasync(2)). Once it has failed it fails for ever.
+func (d *Descriptor) Sync() error {
+	if !d.enter() {
+		return &backstore.Error{Op: "sync", Err: backstore.ErrGone}
+	}
+	defer d.leave()
+	if err := d.earlierFailure("sync"); err != nil {
+		return err
+	}
+	return d.syncs.join(func() error {
+		for {
+			err := unix.Fdatasync(d.fd)
+			switch {
+			case err == unix.EINTR:
+			case err != nil:
+				return d.rememberFailure("sync", err)
+			default:
+				return d.earlierFailure("sync")
+			}
+		}
+	})
+}
+
+func (d *Descriptor) earlierFailure(op string) error {
+	if failure := d.syncFailure.Load(); failure != nil {
+		return &backstore.Error{Op: op, Err: fmt.Errorf("an earlier sync failed, and what it should have made durable may be lost: %w", *failure)}
+	}
+	return nil
+}
+
+func (d *Descriptor) rememberFailure(op string, err error) error {
+	d.syncFailure.CompareAndSwap(nil, &err)
+	return &backstore.Error{Op: op, Err: err}
+}
+
+// CanTryRead asks the file system whether it can tell which reads would wait.
+func (d *Descriptor) CanTryRead() bool {
+	var p [1]byte
+	_, _ = d.TryReadAt(p[:], 0)
+	return !d.tryRead.refused.Load()
+}
+
+// CanTryWrite asks the file system whether it can tell which writes would wait.
+// The question is a write of one byte from an address that is not ours: a file
+// system that knows the flag comes as far as EFAULT (or EAGAIN).
+func (d *Descriptor) CanTryWrite() bool {
+	if d.tryWrite.refused.Load() || !d.enter() {
+		return false
+	}
+	defer d.leave()
+	err := writeFromNowhere(d.fd)
+	if !errors.Is(err, unix.EFAULT) && !errors.Is(err, unix.EAGAIN) {
+		d.tryWrite.refused.Store(true)
+	}
+	return !d.tryWrite.refused.Load()
+}

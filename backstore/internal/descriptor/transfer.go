@@ -1,0 +1,179 @@
+package descriptor
+
+import (
+	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/isantarget/isantarget/backstore"
+)
+
+// errTruncated: the caller asked within the size the file had when it was
+// opened, and the file has become shorter.
+var errTruncated = fmt.Errorf("%w: it is shorter than when it was opened", backstore.ErrCorrupt)
+
+// ReadAt fills all of p from off.
+func (d *Descriptor) ReadAt(p []byte, off int64) (int, error) {
+	if !d.enter() {
+		return 0, failed("read", off, len(p), 0, backstore.ErrGone)
+	}
+	var n int
+	var err error
+	if d.direct != nil {
+		n, err = d.direct.read(p, off)
+	} else {
+		n, err = readFull(d.fd, p, off)
+	}
+	d.leave()
+	if err != nil {
+		return n, failed("read", off, len(p), n, err)
+	}
+	return n, nil
+}
+
+// TryReadAt is ReadAt if all is in the page cache, else backstore.ErrWouldBlock.
+// (The attempt may have started to read ahead.)
+func (d *Descriptor) TryReadAt(p []byte, off int64) (int, error) {
+	if d.tryRead.refused.Load() {
+		return 0, backstore.ErrWouldBlock
+	}
+	if !d.enter() {
+		return 0, failed("read", off, len(p), 0, backstore.ErrGone)
+	}
+	n, err := unix.Preadv2(d.fd, [][]byte{p}, off, unix.RWF_NOWAIT)
+	d.leave()
+	return d.tryRead.judge(n, len(p), err)
+}
+
+// WriteAt writes all of p at off.
+func (d *Descriptor) WriteAt(p []byte, off int64) (int, error) {
+	return d.write("write", p, off, 0)
+}
+
+// TryWriteAt is WriteAt if that needs no waiting; else backstore.ErrWouldBlock,
+// and any part of p may have been written.
+func (d *Descriptor) TryWriteAt(p []byte, off int64) (int, error) {
+	if d.tryWrite.pointless() {
+		return 0, backstore.ErrWouldBlock
+	}
+	if !d.enter() {
+		return 0, failed("write", off, len(p), 0, backstore.ErrGone)
+	}
+	n, err := unix.Pwritev2(d.fd, [][]byte{p}, off, unix.RWF_NOWAIT)
+	d.leave()
+	return d.tryWrite.judge(n, len(p), err)
+}
+
+// WriteThroughAt is WriteAt, and returns when p is durable. It fails as Sync
+// does once a sync has failed.
+func (d *Descriptor) WriteThroughAt(p []byte, off int64) (int, error) {
+	if err := d.earlierFailure("write through"); err != nil {
+		return 0, err
+	}
+	n, err := d.write("write", p, off, unix.RWF_DSYNC)
+	switch {
+	case err == nil:
+		return n, d.earlierFailure("write through")
+	case isErrno(err, unix.EOPNOTSUPP, unix.ENOSYS):
+		if n, err = d.write("write", p, off, 0); err != nil {
+			return n, err
+		}
+		return n, d.Sync()
+	}
+	// Was it the write that failed, which is this caller's affair alone, or the
+	// sync after it, which may have reported the loss of other writes? If the
+	// bytes can be written without the sync, it was the sync.
+	if _, again := d.write("write", p, off, 0); again == nil {
+		_ = d.rememberFailure("write through", err)
+		return 0, failed("write through", off, len(p), 0, err)
+	}
+	return n, err
+}
+
+func (d *Descriptor) write(op string, p []byte, off int64, flags int) (int, error) {
+	if !d.enter() {
+		return 0, failed(op, off, len(p), 0, backstore.ErrGone)
+	}
+	var n int
+	var err error
+	if d.direct != nil {
+		n, err = d.direct.write(p, off, flags)
+	} else {
+		n, err = writeFull(d.fd, p, off, flags)
+	}
+	d.leave()
+	if err != nil {
+		return n, failed(op, off, len(p), n, err)
+	}
+	return n, nil
+}
+
+// readFull repeats pread(2) until p is full.
+func readFull(fd int, p []byte, off int64) (int, error) {
+	for n := 0; n < len(p); {
+		m, err := unix.Pread(fd, p[n:], off+int64(n))
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return n, err
+		case m == 0:
+			return n, errTruncated
+		default:
+			n += m
+		}
+	}
+	return len(p), nil
+}
+
+// writeFull repeats pwrite(2) until all of p is written.
+func writeFull(fd int, p []byte, off int64, flags int) (int, error) {
+	for n := 0; n < len(p); {
+		var m int
+		var err error
+		if flags == 0 {
+			m, err = unix.Pwrite(fd, p[n:], off+int64(n))
+		} else {
+			m, err = unix.Pwritev2(fd, [][]byte{p[n:]}, off+int64(n), flags)
+		}
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return n, err
+		case m == 0:
+			return n, unix.EIO // a write of nothing, without a reason
+		default:
+			n += m
+		}
+	}
+	return len(p), nil
+}
+
+// writeFromNowhere asks for a write of one byte at offset 0 from address 0.
+func writeFromNowhere(fd int) error {
+	nowhere := unix.Iovec{Len: 1}
+	_, _, errno := unix.Syscall6(unix.SYS_PWRITEV2, uintptr(fd), uintptr(unsafe.Pointer(&nowhere)), 1, 0, 0, unix.RWF_NOWAIT)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// failed names the first byte of a request that failed after n bytes.
+func failed(op string, off int64, length, n int, err error) error {
+	n = max(n, 0)
+	return &backstore.Error{Op: op, Offset: off + int64(n), Length: int64(length - n), Err: err}
+}
+
+func isErrno(err error, errnos ...unix.Errno) bool {
+	e, ok := err.(*backstore.Error)
+	if !ok {
+		return false
+	}
+	for _, errno := range errnos {
+		if e.Err == errno {
+			return true
+		}
+	}
+	return false
+}
