@@ -72,8 +72,7 @@ const (
 	AnswerNotUnderstood = "NotUnderstood" // the key is not known
 )
 
-// A KeyRule is all that is known of a key. It holds no pointers: a copy is the
-// caller's own.
+// A KeyRule is all that is known of a key.
 type KeyRule struct {
 	Name       string
 	Kind       KeyKind
@@ -203,8 +202,9 @@ var keyTable = [...]KeyRule{
 	{Name: "iSCSIProtocolLevel", Kind: KeyMinimum, Initiator: LeadingOnly, Target: LeadingOnly, Irrelevant: DiscoverySession,
 		Max: 31, Default: "1", Clause: "13.24"},
 
-	// Markers of RFC 3720, which RFC 7143 took away: never NotUnderstood, since an
-	// older initiator would take that for a defect.
+	// Markers of RFC 3720, which RFC 7143 took away. 13.25 forbids NotUnderstood; for
+	// the booleans it prefers Reject and allows No, which older initiators offer
+	// themselves and so cannot fail on.
 	{Name: "OFMarker", Kind: KeyAnd, Initiator: InitializeOnly, Target: InitializeOnly, Scope: ConnectionOnly,
 		Default: "No", Obsolete: "No", Clause: "13.25"},
 	{Name: "IFMarker", Kind: KeyAnd, Initiator: InitializeOnly, Target: InitializeOnly, Scope: ConnectionOnly,
