@@ -76,6 +76,6 @@ func (c CDB) Control() byte { return c.Byte(controlOffset(c.Opcode(), len(c))) }
 
 // NACA is the bit of the CONTROL byte that asks for an ACA condition (SAM-5
 // 5.2). This target has none (NORMACA is zero in INQUIRY data).
-func (c CDB) NACA() bool { return c.Control()&nacaBit != 0 }
+func (c CDB) NACA() bool { return c.Control()>>nacaBit&1 != 0 }
 
-const nacaBit = 0x04
+const nacaBit = 2

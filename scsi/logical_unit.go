@@ -1,46 +1,269 @@
 package scsi
 
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// DefaultHangBound is how long task management waits for commands that hang in
+// a store. Initiators give a task management function 15 s.
+const DefaultHangBound = 10 * time.Second
+
 // A LogicalUnit is a device server with what SAM-5 puts around it: a task set
 // and its manager, unit attentions per I_T nexus, reservations, mode pages and
-// an identity.
+// an identity. The exported fields are set before the unit is used.
 type LogicalUnit struct {
 	Identity Identity
 	Device   DeviceServer
-	// Report, if set, hears of what no initiator is told: a panic in an
-	// operation, commands that hang. It must not wait. Set before use.
+	// Report, if set, hears of what no initiator is told in full: an error that
+	// is no sense data, a panic in an operation, commands that hang. It must not
+	// wait.
 	Report func(error)
+	// HangBound is how long Manage and NexusLost wait.
+	HangBound time.Duration
+
+	absent bool // answers for LUNs that have no unit
+	table  *operationTable
+	tasks  taskSet
+	modes  modePages
+
+	mu         sync.Mutex // guards what stands below, but for what is atomic
+	nexuses    atomic.Pointer[map[*Nexus]*attentions]
+	attentive  atomic.Int32          // nexuses with a pending unit attention
+	reservedBy atomic.Pointer[Nexus] // holder of RESERVE
 }
 
 // NewLogicalUnit makes a logical unit of ds. keeper keeps what must outlive the
 // process (saved mode pages); what it holds for id is loaded. Without a keeper
-// (nil) nothing can be saved.
+// (nil) nothing can be saved. A device server whose peripheral qualifier is not
+// 000b makes the unit that answers for absent LUNs: it has no identity, no unit
+// attentions and no reservations.
 func NewLogicalUnit(id Identity, ds DeviceServer, keeper Keeper) (*LogicalUnit, error) {
-	return &LogicalUnit{Identity: id, Device: ds}, id.validate()
+	lu := &LogicalUnit{Identity: id, Device: ds, HangBound: DefaultHangBound, absent: ds.InquiryData().Qualifier != 0}
+	lu.tasks.limit = maxTasks
+	lu.nexuses.Store(&map[*Nexus]*attentions{})
+	if !lu.absent {
+		if err := id.validate(); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if lu.table, err = newOperationTable(ds.Operations()); err != nil {
+		return nil, err
+	}
+	if err := lu.loadModePages(keeper); err != nil {
+		return nil, fmt.Errorf("scsi: mode pages of %s: %w", id.Serial, err)
+	}
+	return lu, nil
 }
+
+// Operations is the command table, ascending by operation code and service
+// action. The caller must not change it.
+func (lu *LogicalUnit) Operations() []Operation { return lu.table.rows }
 
 // Execute is SCSI Command Received (SAM-5 5.4.2): c enters the task set. It does
 // not wait: what can be answered without blocking is answered before it returns,
 // everything else on a goroutine of its own. Calls of one nexus come in CmdSN order.
-func (lu *LogicalUnit) Execute(c *Command) {}
+func (lu *LogicalUnit) Execute(c *Command) {
+	c.unit = lu
+	c.operation = lu.table.find(c.CDB)
+	c.order, c.bystander = Free, false
+	inline := true
+	if op := c.operation; op != nil {
+		c.order = op.Order
+		c.bystander = op.Order == Free && op.Traits&KeepsAttentions != 0
+		inline = op.Traits&Inline != 0
+		c.CDB = c.CDB[:min(len(c.CDB), len(op.Usage))]
+	}
+	if c.Attribute > HeadOfQueue {
+		// SAM-5 8.6.5: there is no ACA condition.
+		c.end(IllegalRequest(ASCInvalidMessageError))
+		c.Delivery.SendCommandComplete()
+		return
+	}
+	started, full := lu.tasks.enter(c)
+	switch {
+	case full:
+		c.Status = TaskSetFull
+		c.Delivery.SendCommandComplete()
+	case started && inline:
+		lu.try(c)
+	case started:
+		c.goRun()
+	}
+}
 
-// Manage runs a task management function for nexus n (SAM-5 7); tag is the command's
-// for ABORT TASK and QUERY TASK. When it returns FunctionComplete no affected command
-// can act any more. It waits at most bound for commands that hang in a store: then it
-// returns FunctionRejected and the unit is not ready until they end.
-func (lu *LogicalUnit) Manage(f Function, n *Nexus, tag Tag) Response { return FunctionRejected }
+// goRun runs c on a goroutine of its own.
+func (c *Command) goRun() {
+	if c.work == nil {
+		c.work = c.runBlocking
+	}
+	go c.work()
+}
 
-// Attach makes n known to the unit (at login): a nexus that was not known has the unit
-// attention POWER ON OCCURRED (29/01), one that was lost I_T NEXUS LOSS OCCURRED (29/07).
-func (lu *LogicalUnit) Attach(n *Nexus) {}
+func (c *Command) runBlocking() {
+	c.MayBlock = true
+	c.unit.finish(c, c.unit.perform(c))
+}
 
-// NexusLost is the I_T nexus loss event (SAM-5 6.3.4): the nexus's commands are aborted,
-// its RESERVE is released. It waits as Manage does.
-func (lu *LogicalUnit) NexusLost(n *Nexus) {}
+// try runs c on the caller's goroutine, and on another one if it would block.
+func (lu *LogicalUnit) try(c *Command) {
+	c.MayBlock = false
+	err := lu.perform(c)
+	if err == ErrWouldBlock {
+		c.goRun()
+		return
+	}
+	lu.finish(c, err)
+}
 
-// Forget drops all that the unit keeps for n and could keep for ever: called when the
-// port's table of nexuses is full. It refuses (false) while n holds something of worth.
-func (lu *LogicalUnit) Forget(n *Nexus) bool { return false }
+// perform admits and executes c. A panic in the operation ends the command, not
+// the daemon.
+func (lu *LogicalUnit) perform(c *Command) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	if c.Aborted() {
+		return ErrAborted
+	}
+	if !c.admitted {
+		if err := lu.admit(c); err != nil {
+			return err
+		}
+		c.admitted = true
+	}
+	return c.operation.Execute(c)
+}
 
-// Attention establishes a unit attention for n, or for every attached nexus but except
-// when n is nil (SAM-5 5.14).
-func (lu *LogicalUnit) Attention(code SenseCode, n, except *Nexus) {}
+// admit says why c, which has become enabled, may not be executed. The order is
+// that of SAM-5 5.3.3 (RESERVATION CONFLICT before anything else) and 5.14
+// (then unit attentions).
+func (lu *LogicalUnit) admit(c *Command) error {
+	op := c.operation
+	if op == nil {
+		return lu.refuse(c)
+	}
+	if h := lu.reservedBy.Load(); h != nil && h != c.Nexus && op.Conflict != Allowed {
+		return ReservationConflict
+	}
+	if op.Traits&KeepsAttentions == 0 {
+		if s := lu.TakeAttention(c.Nexus); s != nil {
+			return s
+		}
+	}
+	if op.Traits&WithoutMedium == 0 {
+		if s := lu.Ready(); s != nil {
+			return s
+		}
+	}
+	if op.Traits&Writes != 0 && lu.WriteProtected() {
+		return DataProtect(ASCWriteProtected)
+	}
+	return op.checkCDB(c.CDB)
+}
+
+// refuse answers a CDB that no row fits.
+func (lu *LogicalUnit) refuse(c *Command) error {
+	if s := lu.TakeAttention(c.Nexus); s != nil {
+		return s
+	}
+	if lu.table.hasOpcode(c.CDB) {
+		if c.CDB.Opcode() == variableLength {
+			return InvalidFieldInCDB(8, WholeByte)
+		}
+		return InvalidFieldInCDB(1, 4)
+	}
+	if err := lu.Device.Unsupported(c); err != nil {
+		return err
+	}
+	return InvalidCDB(ASCInvalidCommandOperationCode, 0, WholeByte)
+}
+
+// Ready is nil, or why commands that need the medium are refused.
+func (lu *LogicalUnit) Ready() *Sense {
+	if lu.tasks.hung.Load() > 0 {
+		return NotReady(ASCLogicalUnitNotReadyOperationInProgress)
+	}
+	return lu.Device.Ready()
+}
+
+// WriteProtected tells whether commands that write are refused, by the medium
+// or by software write protect (SWP).
+func (lu *LogicalUnit) WriteProtected() bool {
+	return lu.modes.writeProtect.Load() || lu.Device.ModeParameterHeader()&deviceWriteProtected != 0
+}
+
+// deviceWriteProtected is WP in the DEVICE-SPECIFIC PARAMETER byte (SBC-3 6.4.1).
+const deviceWriteProtected = 0x80
+
+// finish ends c with err and takes it out of the task set.
+func (lu *LogicalUnit) finish(c *Command, err error) {
+	c.end(err)
+	start, complete := lu.tasks.leave(c)
+	startAll(start)
+	if complete {
+		c.complete()
+	}
+}
+
+// end sets what the command leaves behind.
+func (c *Command) end(err error) {
+	var s *Sense
+	switch e := err.(type) {
+	case nil:
+		return
+	case *Sense:
+		s = e
+	case Status:
+		c.Status = e
+		return
+	default:
+		var status Status
+		switch {
+		case errors.Is(err, ErrAborted):
+			// Nobody aborted it, but its connection is gone.
+			c.Silent = true
+			return
+		case errors.As(err, &s):
+		case errors.As(err, &status):
+			c.Status = status
+			return
+		default:
+			c.unit.report(fmt.Errorf("%s: %w", c.name(), err))
+			s = HardwareError(ASCInternalTargetFailure)
+		}
+	}
+	c.Status = CheckCondition
+	c.Sense = s.Append(c.senseBuffer[:0], c.unit.modes.descriptorSense.Load())
+}
+
+// complete gives c, which has left the task set, back to its port.
+func (c *Command) complete() {
+	switch c.aborted.Load() {
+	case abortedSilently:
+		c.Silent, c.DataIn, c.Sense = true, nil, nil
+	case abortedByOther:
+		c.Status, c.Silent, c.DataIn, c.Sense = TaskAborted, false, nil, nil
+	}
+	c.Delivery.SendCommandComplete()
+}
+
+// name is what c is called in an error.
+func (c *Command) name() string {
+	if c.operation == nil {
+		return fmt.Sprintf("operation code %02Xh", c.CDB.Opcode())
+	}
+	return c.operation.Name
+}
+
+func (lu *LogicalUnit) report(err error) {
+	if lu.Report != nil {
+		lu.Report(fmt.Errorf("scsi: logical unit %s: %w", lu.Identity.Serial, err))
+	}
+}

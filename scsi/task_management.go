@@ -1,10 +1,16 @@
 package scsi
 
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
 // A Function is a task management function (SAM-5 7).
 type Function uint8
 
-// The task management functions. CLEAR ACA is not among those supported, for
-// there is no ACA condition.
+// The task management functions. CLEAR ACA has no place to act, for there is no
+// ACA condition.
 const (
 	AbortTask              Function = iota + 1 // SAM-5 7.2
 	AbortTaskSet                               // SAM-5 7.3
@@ -20,11 +26,246 @@ const (
 // A Response is the service response of a task management function (SAM-5 7.1).
 type Response uint8
 
-// The service responses. Those of QUERY ASYNCHRONOUS EVENT have bytes beside
-// them, which no transport protocol here carries.
+// The service responses.
 const (
+	// FunctionComplete: it is done, and no affected command can act any more; or
+	// what a query asks for is not there.
 	FunctionComplete Response = iota
+	// FunctionSucceeded: what a query asks for is there.
 	FunctionSucceeded
+	// FunctionRejected: an affected command still acts.
 	FunctionRejected
+	// FunctionNotSupported: the logical unit does not know the function.
+	FunctionNotSupported
+	// IncorrectLogicalUnitNumber: no logical unit has the LUN.
 	IncorrectLogicalUnitNumber
 )
+
+// Manage runs a task management function for nexus n (SAM-5 7); tag is the command's
+// for ABORT TASK and QUERY TASK. When it returns FunctionComplete no affected command
+// can act any more. It waits at most HangBound for commands that hang in a store: then it
+// returns FunctionRejected and the unit is not ready until they end.
+//
+// A command that ended just before may still be on its way through
+// SendCommandComplete: the port sends that response before the one of the function,
+// or not at all. Manage waits, so it is not for the goroutine that reads a connection.
+func (lu *LogicalUnit) Manage(f Function, n *Nexus, tag Tag) Response {
+	if lu.absent {
+		return IncorrectLogicalUnitNumber
+	}
+	mine := func(c *Command) bool { return c.Nexus == n }
+	one := func(c *Command) bool { return c.Nexus == n && c.Tag == tag }
+	all := func(*Command) bool { return true }
+	switch f {
+	case AbortTask:
+		return lu.abort(n, one, nil)
+	case AbortTaskSet:
+		return lu.abort(n, mine, nil)
+	case ClearTaskSet:
+		return lu.abort(n, all, lu.tellCleared)
+	case LogicalUnitReset:
+		return lu.reset(n)
+	case ITNexusReset:
+		response := lu.abort(n, mine, nil)
+		if response == FunctionComplete {
+			lu.lose(n)
+		}
+		return response
+	case QueryTask:
+		return found(lu.tasks.any(one))
+	case QueryTaskSet:
+		return found(lu.tasks.any(mine))
+	case QueryAsynchronousEvent:
+		_, depth := lu.PendingAttention(n)
+		return found(depth > 0)
+	}
+	return FunctionNotSupported
+}
+
+func found(yes bool) Response {
+	if yes {
+		return FunctionSucceeded
+	}
+	return FunctionComplete
+}
+
+// NexusLost is the I_T nexus loss event (SAM-5 6.3.4): the nexus's commands are aborted,
+// its RESERVE is released. It waits as Manage does; whatever hangs, the rest is done.
+func (lu *LogicalUnit) NexusLost(n *Nexus) {
+	if lu.absent {
+		return
+	}
+	lu.abort(n, func(c *Command) bool { return c.Nexus == n }, nil)
+	lu.mu.Lock()
+	if a := (*lu.nexuses.Load())[n]; a != nil {
+		a.attached = false
+	}
+	lu.mu.Unlock()
+	lu.lose(n)
+}
+
+// lose is what an I_T nexus loss changes beside the task set.
+func (lu *LogicalUnit) lose(n *Nexus) {
+	lu.Release(n)
+	lu.Device.NexusLost(n)
+	lu.Attention(ASCITNexusLossOccurred, n, nil)
+}
+
+// reset is LOGICAL UNIT RESET (SAM-5 6.3.3) by n. New commands wait until it is done.
+func (lu *LogicalUnit) reset(n *Nexus) Response {
+	lu.tasks.hold()
+	defer lu.tasks.release()
+	if response := lu.abort(n, func(*Command) bool { return true }, nil); response != FunctionComplete {
+		return response
+	}
+	lu.reservedBy.Store(nil)
+	lu.resetModePages()
+	lu.Device.Reset()
+	lu.Attention(ASCBusDeviceResetFunctionOccurred, nil, nil)
+	return FunctionComplete
+}
+
+// abort aborts the commands now in the task set that affected picks, for n, and
+// waits until they have left it. Those of n go silently (SAM-5 5.6); those of others
+// end with TASK ABORTED, or silently where TAS is zero: then tell, if not nil, hears
+// which nexuses have lost commands.
+func (lu *LogicalUnit) abort(n *Nexus, affected func(*Command) bool, tell func(*Nexus)) Response {
+	tas := lu.modes.taskAborted.Load()
+	asleep, awake, others, last := lu.tasks.abort(n, tas, affected)
+	for _, c := range asleep {
+		c.MayBlock = true
+		c.complete()
+	}
+	for _, c := range awake {
+		c.Delivery.AbortCommand()
+		if lu.tasks.unpin(c) {
+			c.MayBlock = true
+			c.complete()
+		}
+	}
+	if !tas && tell != nil {
+		for x := range others {
+			tell(x)
+		}
+	}
+	hanging := lu.tasks.wait(lu.HangBound, func(c *Command) bool { return c.entry < last && affected(c) })
+	if len(hanging) == 0 {
+		return FunctionComplete
+	}
+	lu.report(fmt.Errorf("aborted, but hanging in the store for %v: %s; not ready until they end", lu.HangBound, strings.Join(hanging, ", ")))
+	return FunctionRejected
+}
+
+// tellCleared establishes the unit attention for a nexus whose commands another one
+// has cleared in silence (SAM-5 5.6.1).
+func (lu *LogicalUnit) tellCleared(n *Nexus) {
+	lu.Attention(ASCCommandsClearedByAnotherInitiator, n, nil)
+}
+
+// abort marks the affected commands. asleep are those that were dormant and have
+// left the set; awake are enabled and pinned: the caller calls AbortCommand for each,
+// then unpin. others are the nexuses beside n that lose commands, and last is the
+// first entry that is not affected any more.
+func (s *taskSet) abort(n *Nexus, tas bool, affected func(*Command) bool) (asleep, awake []*Command, others map[*Nexus]bool, last uint64) {
+	s.mu.Lock()
+	others = map[*Nexus]bool{}
+	var next *Command
+	for c := s.head; c != nil; c = next {
+		next = c.next
+		if c.quiet != nil || !affected(c) {
+			continue
+		}
+		how := abortedSilently
+		if c.Nexus != n {
+			others[c.Nexus] = true
+			if tas {
+				how = abortedByOther
+			}
+		}
+		c.aborted.CompareAndSwap(notAborted, how)
+		if c.state == dormant {
+			s.unlink(c)
+			asleep = append(asleep, c)
+			continue
+		}
+		c.pins++
+		awake = append(awake, c)
+	}
+	last = s.entries
+	start := s.sweep()
+	s.mu.Unlock()
+	startAll(start)
+	return asleep, awake, others, last
+}
+
+// unpin ends a pin of abort. It tells whether c has ended meanwhile, and the
+// caller is to complete it.
+func (s *taskSet) unpin(c *Command) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.pins--
+	return c.pins == 0 && c.state == outside
+}
+
+// any tells whether a command in the set is picked.
+func (s *taskSet) any(picked func(*Command) bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := s.head; c != nil; c = c.next {
+		if c.quiet == nil && picked(c) {
+			return true
+		}
+	}
+	return false
+}
+
+// wait waits until no picked command is left in the set, but at most for bound.
+// Those that are still there it marks as hung and names.
+func (s *taskSet) wait(bound time.Duration, picked func(*Command) bool) (hanging []string) {
+	timer := time.NewTimer(bound)
+	defer timer.Stop()
+	for {
+		changed := s.watch(picked)
+		if changed == nil {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-timer.C:
+			return s.giveUp(picked)
+		}
+	}
+}
+
+// watch gives nil if no picked command is in the set, else a channel that is
+// closed when a command leaves.
+func (s *taskSet) watch(picked func(*Command) bool) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := s.head; c != nil; c = c.next {
+		if c.quiet == nil && picked(c) {
+			if s.changed == nil {
+				s.changed = make(chan struct{})
+			}
+			return s.changed
+		}
+	}
+	return nil
+}
+
+// giveUp marks the picked commands as hung; see LogicalUnit.Ready.
+func (s *taskSet) giveUp(picked func(*Command) bool) (hanging []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := s.head; c != nil; c = c.next {
+		if c.quiet != nil || !picked(c) {
+			continue
+		}
+		if !c.hung {
+			c.hung = true
+			s.hung.Add(1)
+		}
+		hanging = append(hanging, fmt.Sprintf("%s (tag %#x of %v)", c.name(), uint32(c.Tag), c.Nexus.Initiator))
+	}
+	return hanging
+}

@@ -1,30 +1,34 @@
 package scsi
 
-import "sync/atomic"
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+)
 
 // maxTasks bounds the commands of one logical unit; one more ends with TASK SET FULL.
 const maxTasks = 8192
 
 // task is what the logical unit keeps in a Command from Execute until
-// SendCommandComplete. But for aborted it belongs to the task set's lock, or to
-// the goroutine that runs the command.
+// SendCommandComplete. What is not atomic belongs to the lock of the task set,
+// or to the goroutine that runs the command.
 type task struct {
 	unit      *LogicalUnit
 	operation *Operation // nil for a CDB that no row fits
-	run       func()     // runs the command where it may block; made once, kept by Reset
+	work      func()     // runs the command where it may block; made once, kept by Reset
 	aborted   atomic.Uint32
 
 	next, previous *Command // in the task set, by age
 	start          *Command // in a chain of commands to be started
 	barrier        *Command // in a sweep: the next older command with an ordering class
-	entered        uint64   // number of entry
+	entry          uint64   // how many commands had entered before it
 	pins           int      // task managers that are about to call AbortCommand
 	state          taskState
 	order          Order
-	bystander      bool // beside anything (see bystander)
+	bystander      bool // of an operation that no ordering class keeps out
 	admitted       bool // has passed admit
 	hung           bool // outlived the bound of a task manager
-	ready          chan struct{}
+	quiet          chan struct{}
 
 	senseBuffer [MaxSenseLength]byte
 }
@@ -36,7 +40,6 @@ const (
 	outside taskState = iota
 	dormant
 	enabled
-	ended // left the set, but pinned by a task manager
 )
 
 // Why a command was aborted, in task.aborted.
@@ -45,3 +48,264 @@ const (
 	abortedSilently        // its initiator knows, or is not to know
 	abortedByOther         // ends with TASK ABORTED
 )
+
+// plain tells whether c is of the common kind: SIMPLE, and beside anything. In
+// a set of plain commands every one is enabled.
+func (c *Command) plain() bool { return c.Attribute == Simple && c.order == Free }
+
+// extent is what c touches. It is worked out when it is asked for, since only
+// an exclusive extent in the set makes anybody ask.
+func (c *Command) extent() Extent {
+	if c.operation == nil || c.operation.Extent == nil {
+		return Extent{}
+	}
+	return c.operation.Extent(c.CDB)
+}
+
+// conflict tells whether the ordering classes keep a and b apart.
+func conflict(a, b *Command) bool {
+	switch {
+	case a.order == Free && b.order == Free, a.bystander, b.bystander:
+		return false
+	case a.order == Alone || b.order == Alone:
+		return true
+	}
+	return a.extent().Overlaps(b.extent())
+}
+
+// A taskSet is the task set of a logical unit (SAM-5 8), one for all nexuses
+// (TST 000b). Commands stand in it by age. A command is enabled when nothing
+// in the set blocks it any more, and stays so until it leaves:
+//
+//   - HEAD OF QUEUE: enabled at once;
+//   - ORDERED: blocked by every older command and every HEAD OF QUEUE;
+//   - SIMPLE: blocked by older ORDERED commands and every HEAD OF QUEUE.
+//
+// Beside the attributes stand the ordering classes of the rows: two commands
+// in conflict do not run together. A SIMPLE command waits for the older ones it
+// conflicts with, enabled or not, which lets nobody starve. A HEAD OF QUEUE
+// command stands before all that is dormant, so it waits only for those that
+// are enabled, and for older ones of its kind.
+type taskSet struct {
+	mu           sync.Mutex
+	head, tail   *Command
+	count        int
+	limit        int
+	dormant      int
+	heads        int // HEAD OF QUEUE commands
+	dormantHeads int
+	barriers     int // commands that are not plain
+	holds        int // while positive nothing is enabled
+	entries      uint64
+	changed      chan struct{} // closed when a command leaves; made by who waits for it
+	hung         atomic.Int32
+}
+
+// enter puts c into the set. started says that it is enabled and the caller is
+// to run it; full, that it was refused.
+func (s *taskSet) enter(c *Command) (started, full bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.count >= s.limit && c.quiet == nil {
+		return false, true
+	}
+	s.link(c)
+	if s.barriers == 0 && s.holds == 0 {
+		c.state = enabled
+		return true, false
+	}
+	c.state = dormant
+	s.dormant++
+	if c.Attribute == HeadOfQueue {
+		s.dormantHeads++
+	}
+	// Nobody else can be enabled by an entry.
+	return s.sweep() == c, false
+}
+
+// leave takes c, which has ended, out of the set. start is the chain of those
+// that are enabled by it, for startAll; complete says that the caller is to call
+// SendCommandComplete: otherwise a task manager does, which still needs c.
+func (s *taskSet) leave(c *Command) (start *Command, complete bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unlink(c)
+	if c.hung {
+		c.hung = false
+		s.hung.Add(-1)
+	}
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = nil
+	}
+	return s.sweep(), c.pins == 0
+}
+
+func (s *taskSet) link(c *Command) {
+	c.entry = s.entries
+	s.entries++
+	c.previous, c.next = s.tail, nil
+	if s.tail == nil {
+		s.head = c
+	} else {
+		s.tail.next = c
+	}
+	s.tail = c
+	s.count++
+	if !c.plain() {
+		s.barriers++
+	}
+	if c.Attribute == HeadOfQueue {
+		s.heads++
+	}
+}
+
+func (s *taskSet) unlink(c *Command) {
+	if c.previous == nil {
+		s.head = c.next
+	} else {
+		c.previous.next = c.next
+	}
+	if c.next == nil {
+		s.tail = c.previous
+	} else {
+		c.next.previous = c.previous
+	}
+	c.next, c.previous = nil, nil
+	s.count--
+	if !c.plain() {
+		s.barriers--
+	}
+	if c.Attribute == HeadOfQueue {
+		s.heads--
+	}
+	if c.state == dormant {
+		s.noLongerDormant(c)
+	}
+	c.state = outside
+}
+
+func (s *taskSet) noLongerDormant(c *Command) {
+	s.dormant--
+	if c.Attribute == HeadOfQueue {
+		s.dormantHeads--
+	}
+}
+
+// sweep enables every dormant command that nothing blocks and gives them as a
+// chain. It is one pass over the set; what it must know of the older commands
+// it gathers on the way. Without dormant commands it costs nothing.
+func (s *taskSet) sweep() (start *Command) {
+	if s.dormant == 0 || s.holds > 0 {
+		return nil
+	}
+	var (
+		last     = &start
+		ordered  = s.heads > 0 // blocks SIMPLE
+		older    = s.heads > 0 // blocks ORDERED
+		barriers *Command      // those with an ordering class so far, youngest first
+	)
+	for c := s.head; c != nil; c = c.next {
+		if ordered && s.dormantHeads == 0 {
+			break // nobody younger can be enabled
+		}
+		if c.state == dormant && s.mayStart(c, older, ordered, barriers) {
+			s.noLongerDormant(c)
+			c.state = enabled
+			*last, last = c, &c.start
+		}
+		older = true
+		ordered = ordered || c.Attribute == Ordered
+		if c.order != Free {
+			c.barrier, barriers = barriers, c
+		}
+		if s.dormant == 0 {
+			break
+		}
+	}
+	*last = nil
+	return start
+}
+
+// mayStart tells whether nothing blocks c, which is dormant; see taskSet.
+func (s *taskSet) mayStart(c *Command, older, ordered bool, barriers *Command) bool {
+	switch {
+	case c.Attribute == HeadOfQueue:
+		for x, young := s.head, false; x != nil; x = x.next {
+			young = young || x == c
+			if (x.state == enabled || x.Attribute == HeadOfQueue && !young) && conflict(c, x) {
+				return false
+			}
+		}
+		return true
+	case c.Attribute == Ordered:
+		return !older
+	case ordered:
+		return false
+	case c.order == Free:
+		for x := barriers; x != nil; x = x.barrier {
+			if conflict(c, x) {
+				return false
+			}
+		}
+		return true
+	}
+	for x := s.head; x != c; x = x.next {
+		if conflict(c, x) {
+			return false
+		}
+	}
+	return true
+}
+
+// startAll starts a chain of enabled commands, each on its own goroutine.
+func startAll(start *Command) {
+	for c := start; c != nil; {
+		next := c.start
+		c.start = nil
+		if c.quiet != nil {
+			close(c.quiet)
+		} else {
+			c.goRun()
+		}
+		c = next
+	}
+}
+
+// hold keeps dormant what is dormant and what enters, until release.
+func (s *taskSet) hold() {
+	s.mu.Lock()
+	s.holds++
+	s.mu.Unlock()
+}
+
+func (s *taskSet) release() {
+	s.mu.Lock()
+	s.holds--
+	start := s.sweep()
+	s.mu.Unlock()
+	startAll(start)
+}
+
+// Quiesce enters a command of the unit's own that is ORDERED and alone: when it
+// returns without an error every older command has ended, and every younger one
+// waits until resume is called. If ctx ends first, it gives the error of ctx and
+// has changed nothing. Task management does not affect it.
+func (lu *LogicalUnit) Quiesce(ctx context.Context) (resume func(), err error) {
+	c := &Command{Attribute: Ordered}
+	c.unit, c.order, c.quiet = lu, Alone, make(chan struct{})
+	if started, _ := lu.tasks.enter(c); started {
+		close(c.quiet)
+	}
+	leave := sync.OnceFunc(func() {
+		start, _ := lu.tasks.leave(c)
+		startAll(start)
+	})
+	select {
+	case <-c.quiet:
+		return leave, nil
+	case <-ctx.Done():
+		leave()
+		return nil, ctx.Err()
+	}
+}
