@@ -27,6 +27,12 @@ func (m *UnitMap) Find(lun LUN) *LogicalUnit {
 	return m.absent
 }
 
+// Has tells whether lun is mapped.
+func (m *UnitMap) Has(lun LUN) bool {
+	_, ok := m.units[lun]
+	return ok
+}
+
 // LUNs are the mapped LUNs in ascending order, for REPORT LUNS. The caller must not change them.
 func (m *UnitMap) LUNs() []LUN { return m.luns }
 

@@ -1,0 +1,48 @@
+package target
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/isantarget/isantarget/iscsi"
+)
+
+var errTargetRemoved = errors.New("the target was removed")
+
+// requestLogout asks the initiator to log out within the given time (RFC 7143
+// 11.9, event 1), over one connection of the session.
+func (s *Session) requestLogout(within time.Duration) {
+	s.mu.Lock()
+	connections := slices.Clone(s.connections)
+	s.mu.Unlock()
+	if len(connections) == 0 {
+		return
+	}
+	connections[0].sendAsync(iscsi.AsyncMessage{Event: iscsi.AsyncLogoutRequest, Parameter3: uint16(within / time.Second)})
+}
+
+// sendAsync sends p with the connection's serial numbers.
+func (c *Connection) sendAsync(p iscsi.AsyncMessage) {
+	c.transmit.add(item{kind: itemMessage, message: &message{
+		marshal: func(h *iscsi.BHS, sn serialNumbers) {
+			p.StatSN, p.ExpCmdSN, p.MaxCmdSN = sn.stat, sn.exp, sn.max
+			p.Marshal(h)
+		},
+	}})
+	c.transmit.flush(false)
+}
+
+// describeEnd is the reason for the end of a connection in plain words.
+func describeEnd(err error) error {
+	switch {
+	case errors.Is(err, io.EOF):
+		return errors.New("the initiator closed the connection without a logout")
+	case errors.Is(err, syscall.ECONNRESET):
+		return fmt.Errorf("the initiator reset the connection")
+	}
+	return err
+}

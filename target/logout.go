@@ -1,0 +1,66 @@
+package target
+
+import (
+	"github.com/isantarget/isantarget/iscsi"
+)
+
+// onLogout is RFC 7143 11.14.
+func (c *Connection) onLogout() error {
+	var p iscsi.LogoutRequest
+	if err := p.Unmarshal(&c.header); err != nil {
+		return c.rejectFatal(iscsi.RejectInvalidPDUField, err)
+	}
+	if err := c.discardData(c.header.DataSegmentLength()); err != nil {
+		return err
+	}
+	// Commands of the session may have to be aborted first, which can take as
+	// long as a store hangs: the reader must not wait for that.
+	c.session.sequenced(p.Immediate, p.CmdSN, func() { go c.session.logout(c, p) })
+	return nil
+}
+
+// logout does what p asks, answers over c, and closes what is to be closed.
+func (s *Session) logout(c *Connection, p iscsi.LogoutRequest) {
+	switch p.Reason {
+	case iscsi.CloseSession:
+		s.abort(func(*task) bool { return true })
+		s.answerLogout(c, p, iscsi.LogoutClosed, func() { s.terminate(errLoggedOut) })
+	case iscsi.CloseConnection:
+		closing := s.connection(p.CID)
+		if closing == nil {
+			s.answerLogout(c, p, iscsi.LogoutCIDNotFound, nil)
+			return
+		}
+		s.abort(func(t *task) bool { return t.connection == closing })
+		s.answerLogout(c, p, iscsi.LogoutClosed, func() { closing.finish(errLoggedOut) })
+	default:
+		// Connection recovery needs ErrorRecoveryLevel 2.
+		s.answerLogout(c, p, iscsi.LogoutRecoveryNotSupported, nil)
+	}
+}
+
+func (s *Session) connection(cid uint16) *Connection {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.connections {
+		if c.cid == cid {
+			return c
+		}
+	}
+	return nil
+}
+
+// answerLogout sends the response and then calls sent.
+func (s *Session) answerLogout(c *Connection, p iscsi.LogoutRequest, status iscsi.LogoutStatus, sent func()) {
+	c.transmit.send(&message{
+		sent: sent,
+		marshal: func(h *iscsi.BHS, sn serialNumbers) {
+			r := iscsi.LogoutResponse{
+				Response: status, InitiatorTaskTag: p.InitiatorTaskTag,
+				StatSN: sn.stat, ExpCmdSN: sn.exp, MaxCmdSN: sn.max,
+				Time2Wait: uint16(s.parameters.time2Wait), Time2Retain: uint16(s.parameters.time2Retain),
+			}
+			r.Marshal(h)
+		},
+	})
+}

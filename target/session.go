@@ -1,0 +1,382 @@
+package target
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/isantarget/isantarget/iscsi"
+	"github.com/isantarget/isantarget/scsi"
+)
+
+// maxImmediate bounds the immediate commands a session has open beside its
+// window; they take no CmdSN, so the window does not bound them.
+const maxImmediate = 16
+
+// What Session.admit says beside the placements of a commandWindow.
+const (
+	tooMany placement = iota + 100 // immediate commands
+	inUse                          // the Initiator Task Tag is
+	now                            // it is immediate
+)
+
+// A Session is an I_T nexus over one or more connections (RFC 7143 4.4.2). It
+// alone counts CmdSN, and commands are given to logical units in its order.
+type Session struct {
+	entity     *Entity
+	node       *Node // nil in a discovery session
+	group      *PortalGroup
+	nexus      *scsi.Nexus
+	initiator  iscsi.Name
+	alias      string
+	isid       iscsi.ISID
+	tsih       uint16
+	discovery  bool
+	rule       string
+	parameters sessionParameters
+	since      time.Time
+	log        *logrus.Entry
+	units      atomic.Pointer[scsi.UnitMap]
+	window     commandWindow
+	memory     memory
+	free       freeList
+
+	// ordering is held while a command is given to its logical unit, so that two
+	// connections cannot change the order of CmdSN.
+	ordering sync.Mutex
+
+	mu          sync.Mutex
+	tasks       taskTable
+	immediate   int
+	connections []*Connection
+	ending      bool
+	done        chan struct{} // closed when nothing of the session can act any more
+}
+
+// admit takes a slot for the command p if the window allows it.
+func (s *Session) admit(c *Connection, p *iscsi.SCSICommand, long []byte) (placement, *task) {
+	t := s.free.take()
+	if t == nil {
+		t = &task{session: s}
+	}
+	s.mu.Lock()
+	where := now
+	switch {
+	case !p.Immediate && !s.window.contains(p.CmdSN):
+		where = outside
+	case p.Immediate && s.immediate >= maxImmediate:
+		where = tooMany
+	case s.tasks.find(p.InitiatorTaskTag) != nil:
+		where = inUse
+	default:
+		t.start(c, p, long)
+		s.tasks.insert(t)
+		if p.Immediate {
+			s.immediate++
+		}
+	}
+	s.mu.Unlock()
+	if where != now {
+		s.free.put(t)
+		return where, nil
+	}
+	return where, t
+}
+
+// deliver gives t to its logical unit when its turn has come, and after it
+// what waited for it.
+func (s *Session) deliver(t *task, p *iscsi.SCSICommand) {
+	if p.Immediate {
+		t.execute()
+		return
+	}
+	s.inOrder(p.CmdSN, t, nil)
+}
+
+// sequenced runs f when the PDU with that CmdSN is due: at once if it is
+// immediate, later if others are missing, never if it is a duplicate.
+func (s *Session) sequenced(immediate bool, cmdSN uint32, f func()) {
+	if immediate {
+		f()
+		return
+	}
+	s.inOrder(cmdSN, nil, f)
+}
+
+// inOrder is the one place where CmdSN advances: t is executed or f run when
+// the number is due.
+func (s *Session) inOrder(cmdSN uint32, t *task, f func()) {
+	s.ordering.Lock()
+	defer s.ordering.Unlock()
+	s.mu.Lock()
+	where := s.window.place(cmdSN)
+	if where == early {
+		s.window.hold(cmdSN, func() {
+			s.run(t, f)
+			if t != nil {
+				t.connection.transmit.flush(false) // another connection's reader runs this
+			}
+		})
+	}
+	s.mu.Unlock()
+	if where != inOrder {
+		if where == outside && t != nil {
+			t.abandon()
+		}
+		return
+	}
+	s.run(t, f)
+	s.runEarly()
+}
+
+// runEarly runs what came early and is due now. s.ordering is held.
+func (s *Session) runEarly() {
+	for {
+		s.mu.Lock()
+		deliver, ok := s.window.next()
+		s.mu.Unlock()
+		switch {
+		case !ok:
+			return
+		case deliver == nil: // skipped by task management
+			s.window.open()
+		default:
+			deliver()
+		}
+	}
+}
+
+func (s *Session) run(t *task, f func()) {
+	if t != nil {
+		t.execute()
+		return
+	}
+	s.window.open()
+	f()
+}
+
+// abandon frees a task that no logical unit has seen, without an answer.
+func (t *task) abandon() {
+	t.immediateForWindow()
+	t.Silent = true
+	t.respond()
+}
+
+// immediateForWindow keeps the end of a task that took no CmdSN from opening the window.
+func (t *task) immediateForWindow() { t.answered = true }
+
+// answered books the end of a command: once its response is on its way the
+// initiator may send one more.
+func (s *Session) answered(t *task) {
+	if !t.answered {
+		t.answered = true
+		if !t.immediate {
+			s.window.open()
+		}
+	}
+}
+
+// forget takes the tag of t out of the table.
+func (s *Session) forget(t *task) {
+	s.mu.Lock()
+	s.tasks.remove(t)
+	if t.immediate {
+		s.immediate--
+	}
+	s.mu.Unlock()
+}
+
+// hold finds the task of tag that came over c, and holds it; nil: there is none.
+func (s *Session) hold(tag uint32, c *Connection) *task {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.tasks.find(tag)
+	if t == nil || t.connection != c {
+		return nil
+	}
+	t.holders.Add(1)
+	return t
+}
+
+// recycle takes a slot back that nobody holds.
+func (s *Session) recycle(t *task) { s.free.put(t) }
+
+// waitsForData tells whether a command of c waits for Data-Out.
+func (s *Session) waitsForData(c *Connection) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	waits := false
+	s.tasks.each(func(t *task) {
+		if t.connection == c {
+			t.out.mu.Lock()
+			waits = waits || t.out.open()
+			t.out.mu.Unlock()
+		}
+	})
+	return waits
+}
+
+// tasksOf lists the tasks that f picks.
+func (s *Session) tasksOf(f func(*task) bool) []*task {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var picked []*task
+	s.tasks.each(func(t *task) {
+		if f(t) {
+			t.holders.Add(1)
+			picked = append(picked, t)
+		}
+	})
+	return picked
+}
+
+var (
+	errSessionEnded = errors.New("the session has ended")
+	errReinstated   = errors.New("reinstated by a new login (RFC 7143 6.3.5)")
+	errDraining     = errors.New("the target is shutting down")
+)
+
+// join adds c, with the connection ID cid, to the session. A connection that has
+// the same one is to be replaced: it is returned, and still there.
+func (s *Session) join(c *Connection, cid uint16) (old *Connection, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending {
+		return nil, refuse(iscsi.LoginSessionDoesNotExist, "the session is ending")
+	}
+	for _, o := range s.connections {
+		if o.cid == cid {
+			old = o
+		}
+	}
+	if old == nil && len(s.connections) >= s.parameters.maxConnections {
+		return nil, refuse(iscsi.LoginTooManyConnections, "the session has %d connections, as many as were agreed (MaxConnections)", len(s.connections))
+	}
+	s.connections = append(s.connections, c)
+	return old, nil
+}
+
+// connectionLost is called once by the reader of c when it has ended. Its
+// commands have nobody to answer to. Without error recovery an unclean end of
+// one connection ends the session (RFC 7143 7.1.5), since what it had on the
+// way would be missing from the order of commands for ever.
+func (s *Session) connectionLost(c *Connection) {
+	s.drop(c)
+	s.mu.Lock()
+	s.connections = slices.DeleteFunc(s.connections, func(o *Connection) bool { return o == c })
+	rest := slices.Clone(s.connections)
+	last := len(rest) == 0
+	if last || !c.clean.Load() {
+		s.ending = true
+	}
+	s.mu.Unlock()
+	c.logEnd()
+	if last {
+		s.end()
+		return
+	}
+	if !c.clean.Load() {
+		for _, o := range rest {
+			o.fail(errSessionEnded)
+		}
+		return
+	}
+	s.abort(func(t *task) bool { return t.connection == c })
+}
+
+// drop tells the commands of c that no data will come.
+func (s *Session) drop(c *Connection) {
+	for _, t := range s.tasksOf(func(t *task) bool { return t.connection == c }) {
+		t.drop()
+		t.release()
+	}
+}
+
+// drop ends the waits of a task whose connection is gone.
+func (t *task) drop() {
+	d := &t.out
+	d.mu.Lock()
+	d.dropped = true
+	respond := d.waiting
+	d.waiting = false
+	d.mu.Unlock()
+	if respond {
+		t.respond()
+		return
+	}
+	d.signal()
+}
+
+// abort aborts the tasks that f picks, one by one, and waits for them.
+func (s *Session) abort(f func(*task) bool) {
+	for _, t := range s.tasksOf(f) {
+		t.Units.Find(t.LUN).Manage(scsi.AbortTask, s.nexus, t.Tag)
+		t.release()
+	}
+}
+
+// end is the I_T nexus loss (SAM-5 6.3.4): nothing of the session acts after it.
+func (s *Session) end() {
+	if !s.discovery {
+		var all sync.WaitGroup
+		s.units.Load().Units(func(_ scsi.LUN, lu *scsi.LogicalUnit) {
+			all.Go(func() { lu.NexusLost(s.nexus) })
+		})
+		all.Wait()
+	}
+	for _, t := range s.tasksOf(func(*task) bool { return true }) {
+		t.abandonEarly()
+		t.release()
+	}
+	s.entity.removeSession(s)
+	close(s.done)
+}
+
+// abandonEarly frees a task that still waited for its turn in the window.
+func (t *task) abandonEarly() {
+	s := t.session
+	s.mu.Lock()
+	waiting := s.tasks.find(t.tag) == t && !t.given
+	s.mu.Unlock()
+	if waiting {
+		t.abandon()
+	}
+}
+
+// terminate ends every connection, and with them the session. It does not wait.
+func (s *Session) terminate(err error) {
+	s.mu.Lock()
+	s.ending = true
+	connections := slices.Clone(s.connections)
+	s.mu.Unlock()
+	for _, c := range connections {
+		c.finish(err)
+	}
+}
+
+// await waits until the session has ended, for at most bound.
+func (s *Session) await(bound time.Duration) bool {
+	timer := time.NewTimer(bound)
+	defer timer.Stop()
+	select {
+	case <-s.done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// logEnd says why a connection ended.
+func (c *Connection) logEnd() {
+	cause := *c.cause.Load()
+	log := c.session.log.WithField("connection", c.cid)
+	if c.clean.Load() {
+		log.Infof("connection closed: %v", cause)
+		return
+	}
+	log.Warnf("session lost: %v", describeEnd(cause))
+}

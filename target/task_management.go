@@ -1,0 +1,221 @@
+package target
+
+import (
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/isantarget/isantarget/iscsi"
+	"github.com/isantarget/isantarget/scsi"
+)
+
+// onTaskManagement is RFC 7143 11.5.
+func (c *Connection) onTaskManagement() error {
+	var p iscsi.TaskManagementRequest
+	if err := p.Unmarshal(&c.header); err != nil {
+		return c.rejectFatal(iscsi.RejectInvalidPDUField, err)
+	}
+	s := c.session
+	if s.discovery {
+		return c.rejectPDU(iscsi.RejectCommandNotSupported)
+	}
+	if err := c.discardData(c.header.DataSegmentLength()); err != nil {
+		return err
+	}
+	if p.Immediate && !s.beginManagement() {
+		c.reject(iscsi.RejectTooManyImmediate)
+		return nil
+	}
+	// The function waits until no affected command can act: not on the reader.
+	s.sequenced(p.Immediate, p.CmdSN, func() {
+		go func() {
+			if p.Immediate {
+				defer s.endManagement()
+			}
+			c.manage(&p)
+		}()
+	})
+	return nil
+}
+
+// beginManagement books one immediate function; false: there are too many.
+func (s *Session) beginManagement() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.immediate >= maxImmediate {
+		return false
+	}
+	s.immediate++
+	return true
+}
+
+func (s *Session) endManagement() {
+	s.mu.Lock()
+	s.immediate--
+	s.mu.Unlock()
+}
+
+// manage runs one function and answers it.
+func (c *Connection) manage(p *iscsi.TaskManagementRequest) {
+	s := c.session
+	// Commands sent before the function over other connections are affected too
+	// (RFC 7143 4.2.2.1); they are on their way.
+	s.awaitCommands(p.CmdSN)
+	response := s.manage(p)
+	s.log.WithFields(logrus.Fields{"lun": scsi.LUN(p.LUN).String(), "response": response.String()}).Infof("task management: %v", p.Function)
+	m := &message{marshal: func(h *iscsi.BHS, sn serialNumbers) {
+		r := iscsi.TaskManagementResponse{
+			Response: response, InitiatorTaskTag: p.InitiatorTaskTag,
+			StatSN: sn.stat, ExpCmdSN: sn.exp, MaxCmdSN: sn.max,
+		}
+		r.Marshal(h)
+	}}
+	if p.Function == iscsi.TargetColdReset && response == iscsi.FunctionComplete {
+		m.sent = s.node.coldReset
+	}
+	c.transmit.send(m)
+}
+
+// awaitCommands waits until the commands before cmdSN have arrived, as long as
+// a session of several connections may take to bring them.
+func (s *Session) awaitCommands(cmdSN uint32) {
+	const step = 5 * time.Millisecond
+	for range s.entity.limits.HangBound / step {
+		if !iscsi.SerialNumber(s.window.exp.Load()).Less(iscsi.SerialNumber(cmdSN)) {
+			return
+		}
+		s.mu.Lock()
+		single := len(s.connections) < 2
+		s.mu.Unlock()
+		if single {
+			return
+		}
+		time.Sleep(step)
+	}
+}
+
+// manage runs p and tells the response of RFC 7143 11.6.1.
+func (s *Session) manage(p *iscsi.TaskManagementRequest) iscsi.TaskManagementStatus {
+	switch p.Function {
+	case iscsi.AbortTask, iscsi.QueryTask:
+		return s.manageTask(p)
+	case iscsi.AbortTaskSet:
+		return s.manageUnit(p, scsi.AbortTaskSet)
+	case iscsi.ClearTaskSet:
+		return s.manageUnit(p, scsi.ClearTaskSet)
+	case iscsi.LogicalUnitReset:
+		return s.manageUnit(p, scsi.LogicalUnitReset)
+	case iscsi.QueryTaskSet:
+		return s.manageUnit(p, scsi.QueryTaskSet)
+	case iscsi.QueryAsynchronousEvent:
+		return s.manageUnit(p, scsi.QueryAsynchronousEvent)
+	case iscsi.NexusReset:
+		return s.manageAll(scsi.ITNexusReset)
+	case iscsi.TargetWarmReset, iscsi.TargetColdReset:
+		return s.manageAll(scsi.LogicalUnitReset)
+	case iscsi.TaskReassign:
+		return iscsi.ReassignmentNotSupported
+	}
+	return iscsi.FunctionNotSupported
+}
+
+// manageTask is ABORT TASK or QUERY TASK.
+func (s *Session) manageTask(p *iscsi.TaskManagementRequest) iscsi.TaskManagementStatus {
+	s.mu.Lock()
+	t := s.tasks.find(p.ReferencedTaskTag)
+	if t != nil && uint64(t.LUN) != p.LUN {
+		t = nil
+	}
+	if t == nil {
+		skipped := p.Function == iscsi.AbortTask && s.window.skip(p.RefCmdSN, p.CmdSN)
+		s.mu.Unlock()
+		if skipped {
+			s.ordering.Lock()
+			s.runEarly()
+			s.ordering.Unlock()
+			return iscsi.FunctionComplete
+		}
+		return iscsi.TaskDoesNotExist
+	}
+	t.holders.Add(1)
+	lun, tag, units := t.LUN, t.Tag, t.Units
+	s.mu.Unlock()
+	defer t.release()
+	lu := units.Find(lun)
+	if p.Function == iscsi.QueryTask {
+		return taskManagementStatus(lu.Manage(scsi.QueryTask, s.nexus, tag))
+	}
+	response := lu.Manage(scsi.AbortTask, s.nexus, tag)
+	if response == scsi.FunctionComplete {
+		t.silence()
+	}
+	return taskManagementStatus(response)
+}
+
+// manageUnit runs f for the logical unit that p names.
+func (s *Session) manageUnit(p *iscsi.TaskManagementRequest, f scsi.Function) iscsi.TaskManagementStatus {
+	lun := scsi.LUN(p.LUN)
+	units := s.units.Load()
+	if !units.Has(lun) {
+		return iscsi.LUNDoesNotExist
+	}
+	response := units.Find(lun).Manage(f, s.nexus, 0)
+	if response == scsi.FunctionComplete && (f == scsi.AbortTaskSet || f == scsi.ClearTaskSet || f == scsi.LogicalUnitReset) {
+		s.silence(func(t *task) bool { return t.LUN == lun })
+	}
+	return taskManagementStatus(response)
+}
+
+// manageAll runs f for every logical unit of the session.
+func (s *Session) manageAll(f scsi.Function) iscsi.TaskManagementStatus {
+	result := iscsi.FunctionComplete
+	s.units.Load().Units(func(_ scsi.LUN, lu *scsi.LogicalUnit) {
+		if r := lu.Manage(f, s.nexus, 0); r != scsi.FunctionComplete {
+			result = taskManagementStatus(r)
+		}
+	})
+	if result == iscsi.FunctionComplete {
+		s.silence(func(*task) bool { return true })
+	}
+	return result
+}
+
+// silence drops the responses, of the tasks that f picks, that wait for data
+// which an aborted command will not get.
+func (s *Session) silence(f func(*task) bool) {
+	for _, t := range s.tasksOf(f) {
+		t.silence()
+		t.release()
+	}
+}
+
+func (t *task) silence() {
+	d := &t.out
+	d.mu.Lock()
+	waiting := d.waiting
+	d.waiting = false
+	d.mu.Unlock()
+	if waiting {
+		t.Silent = true
+		t.respond()
+	}
+}
+
+func taskManagementStatus(r scsi.Response) iscsi.TaskManagementStatus {
+	switch r {
+	case scsi.FunctionComplete:
+		return iscsi.FunctionComplete
+	case scsi.FunctionSucceeded:
+		return iscsi.FunctionSucceeded
+	case scsi.IncorrectLogicalUnitNumber:
+		return iscsi.LUNDoesNotExist
+	}
+	return iscsi.FunctionRejected
+}
+
+// coldReset ends every session of the node (RFC 7143 11.5.1).
+func (n *Node) coldReset() {
+	for _, s := range n.all() {
+		s.terminate(errColdReset)
+	}
+}
