@@ -13,7 +13,7 @@ import (
 // it was given loses its neighbour's bytes.
 func checkNeighbours(s Subject) error {
 	return s.with(func(store backstore.Store, m *backstore.Medium) error {
-		const writers, piece, rounds = 8, 701, 40
+		const writers, piece, rounds = 8, 701, 12
 		region := make([]byte, writers*piece*16)
 		if err := write(store, region, 333); err != nil {
 			return err

@@ -9,7 +9,7 @@ import (
 )
 
 // modelSpan is the part of the store that the model covers, at both ends.
-const modelSpan = 4 << 20
+const modelSpan = 512 << 10
 
 // A model is what a medium should hold: the simplest thing that could be right.
 type model struct {
@@ -24,7 +24,7 @@ func checkModel(s Subject) error {
 	return s.with(func(store backstore.Store, m *backstore.Medium) error {
 		for seed, base := range []int64{0, store.Geometry().Size - modelSpan} {
 			model := &model{medium: m, base: base, bytes: make([]byte, modelSpan), known: make([]bool, modelSpan)}
-			if err := model.run(rand.New(rand.NewPCG(uint64(seed), 7)), 400); err != nil {
+			if err := model.run(rand.New(rand.NewPCG(uint64(seed), 7)), 600); err != nil {
 				return err
 			}
 		}
@@ -35,7 +35,7 @@ func checkModel(s Subject) error {
 func (m *model) run(r *rand.Rand, steps int) error {
 	done := make([]string, 0, steps)
 	for range steps {
-		length := 1 + r.IntN(1<<(1+r.IntN(18)))
+		length := 1 + r.IntN(1<<(1+r.IntN(17)))
 		off := r.IntN(len(m.bytes) - length)
 		if r.IntN(2) == 0 { // as initiators do it
 			off &^= 4095

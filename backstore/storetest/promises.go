@@ -34,11 +34,11 @@ func checkGeometry(s Subject) error {
 func oddRanges(size int64) [][2]int64 {
 	var ranges [][2]int64
 	for _, off := range []int64{0, 1, 511, 512, 4095, 4097, 65535, 65536, 1<<20 - 1, 5<<20 + 77} {
-		for _, length := range []int64{0, 1, 3, 511, 512, 513, 4096, 4097, 65536, 65537, 1<<20 + 1} {
+		for _, length := range []int64{0, 1, 3, 511, 512, 513, 4096, 4097, 65537} {
 			ranges = append(ranges, [2]int64{off, length})
 		}
 	}
-	return append(ranges, [2]int64{size - 1, 1}, [2]int64{size - 513, 513}, [2]int64{size - 65537, 65537}, [2]int64{size, 0})
+	return append(ranges, [2]int64{4097, 1<<20 + 1}, [2]int64{8192, 1 << 21}, [2]int64{size - 1, 1}, [2]int64{size - 513, 513}, [2]int64{size - 65537, 65537}, [2]int64{size, 0})
 }
 
 func checkReadAfterWrite(s Subject) error {
@@ -392,14 +392,11 @@ func checkTryRead(s Subject) error {
 			case err != backstore.ErrWouldBlock || n != 0:
 				return fmt.Errorf("TryReadAt of %d bytes at %d: %d, %v; want all, or 0 and ErrWouldBlock itself", length, off, n, err)
 			}
-			if answered && i > 100 {
+			if i > 100 && (answered || !m.Features().Has(backstore.CanTryRead)) {
 				return nil
 			}
 		}
-		if m.Features().Has(backstore.CanTryRead) {
-			return fmt.Errorf("the store can try to read, and not one of %d reads of what was just written succeeded", tries)
-		}
-		return nil
+		return fmt.Errorf("the store can try to read, and not one of %d reads of what was just written succeeded", tries)
 	})
 }
 
@@ -425,22 +422,19 @@ func checkTryWrite(s Subject) error {
 			if err := expect(store, off, p, "after TryWriteAt"); err != nil {
 				return err
 			}
-			if taken && i > 100 {
+			if i > 100 && (taken || !m.Features().Has(backstore.CanTryWrite)) {
 				return nil
 			}
 		}
-		if m.Features().Has(backstore.CanTryWrite) {
-			return fmt.Errorf("the store can try to write, and not one of %d attempts succeeded", tries)
-		}
-		return nil
+		return fmt.Errorf("the store can try to write, and not one of %d attempts succeeded", tries)
 	})
 }
 
 func checkCopy(s Subject) error {
 	return s.with(func(store backstore.Store, m *backstore.Medium) error {
-		const span = 3 << 20
+		const span = 1 << 20          // four pieces of the copy through memory
 		for _, c := range [][3]int64{ // to, from, length
-			{2 << 20, 0, 4096}, {2<<20 + 3, 511, 70001}, {1000, 0, 1 << 20}, {0, 1000, 1 << 20}, {77, 77, 4096}, {0, 1 << 20, 2 << 20}, {5, 5, 0},
+			{600000, 0, 4096}, {600003, 511, 70001}, {1000, 0, 700000}, {0, 1000, 700000}, {77, 77, 4096}, {300000, 0, 600000}, {0, 300000, 600000}, {5, 5, 0},
 		} {
 			p := newNoise(span, uint64(c[0]+c[1]))
 			if err := write(store, p, 0); err != nil {
