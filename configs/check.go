@@ -149,13 +149,13 @@ func (k checker) medium(l *LUN, at string) {
 			k.fail(at, "LUN %q is of kind %s, which has no place; leave store and path out", l.Name, l.Kind)
 		}
 		if l.Size == 0 {
-			k.fail(at, `LUN %q is of kind %s and needs a size; add size = "1GiB"`, l.Name, l.Kind)
+			k.fail(at, "LUN %q is of kind %s and needs a size; add %s", l.Name, l.Kind, k.remedy(`size = "1GiB"`, "size=1GiB"))
 		}
 		return
 	}
 	if l.Store == "" {
 		if l.Path == "" {
-			k.fail(at, `LUN %q has no medium; add store = "..." or path = "/.../%s.img"`, l.Name, l.Name)
+			k.fail(at, "LUN %q has no medium; %s", l.Name, k.remedy(fmt.Sprintf(`add store = "..." or path = "/.../%s.img"`, l.Name), "write NAME=PATH"))
 		}
 		l.Path = k.absolute(l.Path)
 		return
@@ -179,9 +179,7 @@ func (k checker) shape(l *LUN, at string) {
 		k.fail(at+".block-size", "%d is not a block size; write 512 or 4096", l.BlockSize)
 		return
 	}
-	if p := l.PhysicalBlockSize; p == 0 {
-		l.PhysicalBlockSize = l.BlockSize
-	} else if p < l.BlockSize || p > 1<<20 || p&(p-1) != 0 {
+	if p := l.PhysicalBlockSize; p != 0 && (p < l.BlockSize || p > 1<<20 || p&(p-1) != 0) {
 		k.fail(at+".physical-block-size", "%d does not go with blocks of %d; write a power of two from %d to 1048576", p, l.BlockSize, l.BlockSize)
 	}
 	if l.Size%Size(l.BlockSize) != 0 {
@@ -282,7 +280,7 @@ func (k checker) credentials(at string, chap, mutual *Credential, elsewhere bool
 	k.credential(chap, join(at, "chap"))
 	k.credential(mutual, join(at, "mutual-chap"))
 	if mutual != nil && chap == nil && !elsewhere {
-		k.fail(join(at, "mutual-chap"), "goes only with chap (RFC 7143 12.1.3); add chap = { user = ..., secret-file = ... }")
+		k.fail(join(at, "mutual-chap"), "goes only with chap (RFC 7143 12.1.3); add %s", k.remedy("chap = { user = ..., secret-file = ... }", "--chap USER:FILE"))
 	}
 }
 

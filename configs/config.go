@@ -57,7 +57,7 @@ func (l *LogLevel) UnmarshalText(text []byte) error {
 // default of package target.
 type Limits struct {
 	Connections           int  `toml:"connections"`             // TCP connections in all
-	SessionsPerInitiator  int  `toml:"sessions-per-initiator"`  // of one initiator name with one target
+	SessionsPerInitiator  int  `toml:"sessions-per-initiator"`  // of one initiator name, with all targets
 	ConnectionsPerSession int  `toml:"connections-per-session"` // MaxConnections (RFC 7143 13.2)
 	CommandWindow         int  `toml:"command-window"`          // commands that a session may have open
 	Memory                Size `toml:"memory"`                  // data buffers of all sessions
@@ -121,4 +121,10 @@ func (c *Config) setDefaults() { c.Log = Log{Format: "text", Level: "info"} }
 // or the flag where it is written.
 func (c Config) Errorf(path, format string, args ...any) *Error {
 	return c.source.errorf(path, format, args...)
+}
+
+// Where is where the value at path is written: a file and line, or a flag.
+func (c Config) Where(path string) string {
+	where, _ := c.source.where(path)
+	return where
 }

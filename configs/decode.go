@@ -24,8 +24,10 @@ func (s source) where(path string) (place string, line int) {
 		if flag, ok := s.flags[path]; ok {
 			return flag, 0
 		}
-		if line, ok := s.lines[path]; ok {
-			return s.file + ":" + strconv.Itoa(line), line
+		for _, at := range []string{path, path + "[0]"} { // an array of tables is where its first table is
+			if line, ok := s.lines[at]; ok {
+				return s.file + ":" + strconv.Itoa(line), line
+			}
 		}
 		if path == "" {
 			return s.file, 0
@@ -55,6 +57,14 @@ type decoder struct {
 
 func (d *decoder) fail(path, format string, args ...any) {
 	d.errors = append(d.errors, d.errorf(path, format, args...))
+}
+
+// remedy is what to do in a file, or by a flag.
+func (d *decoder) remedy(file, flag string) string {
+	if d.words {
+		return flag
+	}
+	return file
 }
 
 // finish is what the decoder found, in the order of the text.
@@ -142,7 +152,11 @@ func keys(t reflect.Type) []string {
 func (d *decoder) list(path string, in any, out reflect.Value) {
 	v := reflect.ValueOf(in)
 	if v.Kind() != reflect.Slice {
-		d.fail(path, "is %s, wants a list: [%s]", describe(in), "...")
+		if out.Type().Elem().Kind() == reflect.Struct {
+			d.fail(path, "is %s, wants a list of tables; write [[%s]]", describe(in), keyOf(path))
+		} else {
+			d.fail(path, "is %s, wants a list in square brackets", describe(in))
+		}
 		return
 	}
 	list := reflect.MakeSlice(out.Type(), v.Len(), v.Len())

@@ -57,12 +57,15 @@ func (e Errors) err() error {
 	return e
 }
 
-// nearest is the word among known that word was probably meant to be; empty
-// when none is near.
+// nearest is the word among known that word was probably meant to be: one that
+// it takes few changes to write, or that begins alike. Empty when none is near.
 func nearest(word string, known []string) string {
-	best, distance := "", len(word)/2+1
+	word = strings.ToLower(word)
+	best, distance := "", 0
 	for _, k := range known {
-		if d := levenshtein.ComputeDistance(strings.ToLower(word), k); d < distance {
+		d := levenshtein.ComputeDistance(word, k)
+		alike := len(word) >= 4 && strings.HasPrefix(k, word[:4]) && (strings.HasPrefix(k, strings.TrimSuffix(word, "s")) || strings.HasPrefix(word, k))
+		if (d <= len(word)/2 || alike) && (best == "" || d < distance) {
 			best, distance = k, d
 		}
 	}

@@ -2,7 +2,9 @@ package configs
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -100,7 +102,9 @@ func (b *flagTree) luns(flags []string, state string) (luns []any, numbers map[s
 			continue
 		}
 		luns = append(luns, lun)
-		numbers[fmt.Sprint(i)] = lun["name"]
+		if name := lun["name"]; !slices.Contains(slices.Collect(maps.Values(numbers)), name) { // else the name is complained of
+			numbers[fmt.Sprint(i)] = name
+		}
 	}
 	return luns, numbers
 }

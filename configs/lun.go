@@ -20,7 +20,7 @@ type LUN struct {
 	Direct       bool         `toml:"direct"`       // around the page cache (O_DIRECT)
 
 	BlockSize         int  `toml:"block-size"`          // bytes of a logical block: 512 or 4096
-	PhysicalBlockSize int  `toml:"physical-block-size"` // bytes; 0: as the logical one
+	PhysicalBlockSize int  `toml:"physical-block-size"` // bytes; 0: the device's own, or the logical one
 	WriteCache        bool `toml:"write-cache"`         // WCE of the caching mode page (SBC-3 6.4.5)
 	ReadOnly          bool `toml:"readonly"`
 	Removable         bool `toml:"removable"` // RMB of INQUIRY (SPC-4 6.6.2)
