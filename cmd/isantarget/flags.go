@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/isantarget/isantarget/configs"
+)
+
+// environment is the variable that stands for a flag that is not given.
+func environment(flag string) string {
+	return "ISANTARGET_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// objectFlags say what is served; a configuration file says it instead.
+func objectFlags() []cli.Flag {
+	return []cli.Flag{
+		text("state", "keep serials and saved settings in `DIR` (default: ./"+configs.DefaultFlagsState+")"),
+		list("portal", "listen on `ADDR:PORT`, again for more; port 0 takes a free one (default: "+string(configs.DefaultPortal)+")"),
+		text("target", "serve under the name `IQN` (default: "+configs.DefaultTarget+")"),
+		list("lun", "serve `NAME=PATH[,size=10GiB][,provisioning=sparse|fixed][,block-size=512|4096][,physical-block-size=4096]"+
+			"[,readonly][,removable][,direct][,write-cache=off][,serial=TEXT][,kind=file|block|memory|null|gotgt]`, again for more (default: 10GiB in the state directory)"),
+		text("access", "admit `open|loopback`: everybody, or this host only (default: loopback)"),
+		text("chap", "have initiators prove that they know the secret in FILE: `USER:FILE`"),
+		text("mutual-chap", "prove to initiators that we know the secret in FILE: `USER:FILE`"),
+		text("log-format", "log in `text|json` (default: text)"),
+		text("log-level", "log what is at least `error|warn|info|debug` (default: info)"),
+	}
+}
+
+// text is a flag with one value, which its environment variable may give.
+func text(name, usage string) cli.Flag {
+	return &cli.StringFlag{Name: name, Usage: usage, EnvVars: []string{environment(name)}}
+}
+
+// list is a flag that may be repeated. Its environment variable, which holds
+// several values with blanks between them, is read by values.
+func list(name, usage string) cli.Flag {
+	return &cli.StringSliceFlag{Name: name, Usage: usage + " [$" + environment(name) + "]"}
+}
+
+// values are those of a flag of list.
+func values(c *cli.Context, name string) []string {
+	if c.IsSet(name) {
+		return c.StringSlice(name)
+	}
+	return strings.Fields(os.Getenv(environment(name)))
+}
+
+// configuration is what the command line asks to serve.
+func configuration(c *cli.Context) (configs.Config, error) {
+	flags := configs.Flags{
+		State:      c.String("state"),
+		Portals:    values(c, "portal"),
+		Target:     c.String("target"),
+		LUNs:       values(c, "lun"),
+		Access:     c.String("access"),
+		CHAP:       c.String("chap"),
+		MutualCHAP: c.String("mutual-chap"),
+		LogFormat:  c.String("log-format"),
+		LogLevel:   c.String("log-level"),
+	}
+	file := c.String("config")
+	if file == "" {
+		return configs.FromFlags(flags)
+	}
+	for _, f := range objectFlags() {
+		name := f.Names()[0]
+		if c.IsSet(name) || os.Getenv(environment(name)) != "" {
+			return configs.Config{}, fmt.Errorf("--config %s says all that is served, so %s cannot be given beside it; write it into the file, or leave --config out", file, given(name))
+		}
+	}
+	return configs.Load(file)
+}
+
+// given is how a flag was given: in the command line or by its variable.
+func given(name string) string {
+	if os.Getenv(environment(name)) != "" {
+		for _, arg := range os.Args {
+			if strings.TrimLeft(strings.SplitN(arg, "=", 2)[0], "-") == name {
+				return "--" + name
+			}
+		}
+		return "$" + environment(name)
+	}
+	return "--" + name
+}

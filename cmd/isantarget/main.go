@@ -1,0 +1,108 @@
+// Isantarget is an iSCSI target: it serves disks to the network.
+//
+//	isantarget serve                      a disk of 10 GiB on 127.0.0.1:3260
+//	isantarget serve --config FILE        what the file says
+//	isantarget check FILE                 what is wrong with it, or what it would serve
+//
+// Errors are one line each on standard error, and the exit status is 1.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+	"github.com/urfave/cli/v2"
+)
+
+func main() {
+	os.Exit(run(os.Args, os.Stdout, os.Stderr))
+}
+
+// run is main with its surroundings; its result is the exit status.
+func run(args []string, stdout, stderr io.Writer) int {
+	err := application(stdout, stderr).Run(args)
+	if err == nil {
+		return 0
+	}
+	if !errors.Is(err, errLogged) {
+		for line := range strings.Lines(err.Error()) {
+			fmt.Fprintf(stderr, "isantarget: %s\n", strings.TrimSuffix(line, "\n"))
+		}
+	}
+	return 1
+}
+
+// errLogged is a failure of which the log has told all.
+var errLogged = errors.New("see the log")
+
+func application(stdout, stderr io.Writer) *cli.App {
+	app := &cli.App{
+		Name:                      "isantarget",
+		Usage:                     "serve disks over iSCSI",
+		Version:                   version(),
+		Writer:                    stdout,
+		ErrWriter:                 stderr,
+		DisableSliceFlagSeparator: true, // commas belong to --lun
+		HideHelpCommand:           true,
+		ExitErrHandler:            func(*cli.Context, error) {}, // run does it
+		Commands:                  []*cli.Command{serveCommand(), checkCommand(), healthcheckCommand(), versionCommand()},
+	}
+	app.OnUsageError = usageError
+	for _, c := range app.Commands {
+		c.OnUsageError = usageError
+		c.HideHelpCommand = true
+	}
+	app.Action = func(c *cli.Context) error {
+		if !c.Args().Present() {
+			return cli.ShowAppHelp(c)
+		}
+		var verbs []string
+		for _, command := range app.Commands {
+			verbs = append(verbs, command.Name)
+		}
+		return fmt.Errorf("unknown command %q%s", c.Args().First(), suggestion(c.Args().First(), verbs, "isantarget --help lists all"))
+	}
+	return app
+}
+
+// usageError words what package flag has found, without its help text.
+func usageError(c *cli.Context, err error, _ bool) error {
+	if name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); ok {
+		name = "--" + strings.TrimPrefix(name, "-")
+		var flags []string
+		for _, f := range c.Command.Flags {
+			flags = append(flags, "--"+f.Names()[0])
+		}
+		return fmt.Errorf("unknown flag %s%s", name, suggestion(name, flags, c.Command.HelpName+" --help lists all"))
+	}
+	if name, ok := strings.CutPrefix(err.Error(), "flag needs an argument: -"); ok {
+		return fmt.Errorf("--%s wants a value", strings.TrimPrefix(name, "-"))
+	}
+	return err
+}
+
+// suggestion is the word that was probably meant, or else what to do.
+func suggestion(word string, known []string, otherwise string) string {
+	best, distance := "", len(word)/2+1
+	for _, k := range known {
+		if d := levenshtein.ComputeDistance(word, k); d < distance {
+			best, distance = k, d
+		}
+	}
+	if best == "" {
+		return "; " + otherwise
+	}
+	return "; did you mean " + best + "?"
+}
+
+// noArguments refuses words that no flag takes.
+func noArguments(c *cli.Context) error {
+	if c.Args().Present() {
+		return fmt.Errorf("%s takes no arguments, and %q is one", c.Command.Name, c.Args().First())
+	}
+	return nil
+}

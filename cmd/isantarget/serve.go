@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/sirupsen/logrus"
+	"github.com/urfave/cli/v2"
+
+	"github.com/isantarget/isantarget/configs"
+	"github.com/isantarget/isantarget/provision"
+)
+
+func serveCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "serve",
+		Usage: "serve LUNs until told to stop (SIGTERM or Ctrl-C)",
+		Description: "Without a flag: a sparse disk of 10 GiB in ./" + configs.DefaultFlagsState + ", for this host only.\n" +
+			"Flags serve one target; a file (--config) everything. `isantarget check FILE` explains a file.",
+		Flags: append([]cli.Flag{
+			text("config", "serve what `FILE` says, and no other flag"),
+			text("ready-file", "write the URLs to `FILE` once logins are accepted"),
+		}, objectFlags()...),
+		Action: serve,
+	}
+}
+
+// serve runs until a signal ends it.
+func serve(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	want, err := configuration(c)
+	if err != nil {
+		return err
+	}
+	log, err := newLog(c.App.ErrWriter, want.Log)
+	if err != nil {
+		return err
+	}
+	ctx, forget := untilSignal(log)
+	defer forget()
+
+	p := provision.New(provision.Options{Log: log, Revision: revision()})
+	report, err := p.Apply(ctx, want)
+	if err != nil {
+		return err
+	}
+	for _, w := range report.Warnings {
+		log.Warn(w)
+	}
+	ready := readyFile(c.String("ready-file"))
+	err = announce(c, log, report, ready)
+	if err == nil {
+		<-ctx.Done()
+	}
+	return errors.Join(err, stop(p, log, ready))
+}
+
+// untilSignal is a context that the first SIGTERM or SIGINT ends. A second one
+// ends the process.
+func untilSignal(log *logrus.Logger) (ctx context.Context, forget func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	go func() {
+		if s, ok := <-signals; ok {
+			log.Infof("stopping: %v; a second signal ends at once", s)
+			cancel()
+		}
+		if s, ok := <-signals; ok {
+			log.Errorf("ended at once: %v; what was written since the last flush may be lost", s)
+			os.Exit(1)
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(signals)
+		cancel()
+	}
+}
+
+// announce tells everybody that logins are accepted.
+func announce(c *cli.Context, log *logrus.Logger, report provision.Report, ready readyFile) error {
+	if err := ready.write(report.URLs()); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprint(c.App.Writer, banner(report)); err != nil {
+		log.WithError(err).Warn("cannot print what is served")
+	}
+	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
+		log.WithError(err).Warn("cannot tell systemd that we are ready")
+	}
+	return nil
+}
+
+// stop drains, syncs and closes. How long initiators may take to log out is
+// bounded by the drain timeout of the limits.
+func stop(p *provision.Provisioner, log *logrus.Logger, ready readyFile) error {
+	if _, err := daemon.SdNotify(false, daemon.SdNotifyStopping); err != nil {
+		log.WithError(err).Warn("cannot tell systemd that we stop")
+	}
+	if err := ready.remove(); err != nil {
+		log.Warn(err)
+	}
+	if _, err := p.Apply(context.Background(), configs.Config{}); err != nil {
+		for line := range strings.Lines(err.Error()) {
+			log.Error(strings.TrimSpace(line))
+		}
+		return errLogged
+	}
+	log.Info("stopped: all that was written is on the disk")
+	return nil
+}
+
+// revision is the PRODUCT REVISION LEVEL (SPC-4 6.6.2): the digits of the version.
+func revision() string {
+	v := strings.TrimPrefix(version(), "v")
+	if v == "" || v[0] < '0' || v[0] > '9' {
+		return "0"
+	}
+	return strings.TrimRight(v[:min(4, len(v))], ".-")
+}

@@ -1,0 +1,207 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/isantarget/isantarget/configs"
+	"github.com/isantarget/isantarget/scsi"
+	"github.com/isantarget/isantarget/scsi/spc"
+	"github.com/isantarget/isantarget/state"
+	"github.com/isantarget/isantarget/target"
+)
+
+// Options are what New needs.
+type Options struct {
+	Log      *logrus.Logger
+	Revision string // PRODUCT REVISION LEVEL of all LUNs (SPC-4 6.6.2), up to four characters
+}
+
+// A Provisioner keeps what runs equal to the configuration.
+type Provisioner struct {
+	log      *logrus.Entry
+	revision string
+
+	mu  sync.Mutex
+	now *running // nil: nothing runs
+}
+
+// New makes a provisioner that runs nothing.
+func New(o Options) *Provisioner {
+	return &Provisioner{log: logrus.NewEntry(o.Log), revision: o.Revision}
+}
+
+// Apply makes want run: it prepares all of it and then switches. If something
+// cannot be prepared the error says what, and nothing has changed. It may take
+// long where a fixed image is to be made; when ctx ends it gives up between two
+// LUNs.
+//
+// With the zero configuration it stops: logins are refused, initiators are asked
+// to log out (until ctx ends, or the drain timeout of the configuration), each
+// LUN is synced and closed. The error is then what was lost.
+func (p *Provisioner) Apply(ctx context.Context, want configs.Config) (Report, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if reflect.ValueOf(want).IsZero() {
+		return Report{}, p.stop(ctx)
+	}
+	if p.now != nil {
+		return Report{}, errors.New("provision: a configuration is served already; stop it first")
+	}
+	plan, err := newPlan(want, nil)
+	if err != nil {
+		return Report{}, err
+	}
+	next, err := p.prepare(ctx, plan)
+	if err != nil {
+		return Report{}, err
+	}
+	p.now = next
+	next.serve()
+	report := next.report(plan)
+	report.Warnings = want.Warnings()
+	return report, nil
+}
+
+// stop ends what runs.
+func (p *Provisioner) stop(ctx context.Context) error {
+	if p.now == nil {
+		return nil
+	}
+	last := p.now
+	p.now = nil
+	return errors.Join(last.entity.Shutdown(ctx), last.sync(), last.close())
+}
+
+// running is all that serves a configuration.
+type running struct {
+	state   *state.Directory
+	entity  *target.Entity
+	portals []portal
+	groups  map[int]*target.PortalGroup // by tag
+	units   map[string]*unit            // by name of the LUN
+	absent  *scsi.LogicalUnit           // answers where no LUN is
+	nodes   []*target.Node
+}
+
+// prepare makes everything that plan wants, and lets nobody see it yet.
+func (p *Provisioner) prepare(ctx context.Context, plan *plan) (*running, error) {
+	r := &running{absent: spc.NewAbsent(p.revision), groups: map[int]*target.PortalGroup{}, units: map[string]*unit{}}
+	steps := []func() error{
+		func() (err error) { r.state, err = state.Open(plan.State); return },
+		func() (err error) { r.portals, err = bind(ctx, plan.Config); return },
+		func() error { return r.open(ctx, plan, p.revision, p.log) },
+		func() error { return r.enter(plan, p.log) },
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			unbind(r.portals)
+			return nil, errors.Join(err, r.close())
+		}
+	}
+	return r, nil
+}
+
+// open makes the logical units.
+func (r *running) open(ctx context.Context, plan *plan, revision string, log *logrus.Entry) error {
+	var errs configs.Errors
+	for i, l := range plan.LUNs {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		u, err := newUnit(l, r.state, revision, log)
+		if err != nil {
+			errs = append(errs, plan.Errorf(fmt.Sprintf("lun[%d]", i), "%v", err))
+			continue
+		}
+		r.units[l.Name] = u
+		if u.failure != nil {
+			log.WithField("lun", l.Name).WithError(u.failure).Error("the LUN is not ready: its store cannot be opened; mend it and start again")
+		}
+	}
+	if len(errs) > 0 {
+		return errs
+	}
+	return nil
+}
+
+// enter makes the network entity and its nodes.
+func (r *running) enter(plan *plan, log *logrus.Entry) error {
+	l := plan.Limits
+	r.entity = target.NewEntity(target.Options{Log: log.Logger, Limits: target.Limits{
+		Connections: l.Connections, SessionsPerInitiator: l.SessionsPerInitiator, ConnectionsPerSession: l.ConnectionsPerSession,
+		CommandWindow: l.CommandWindow, Memory: int64(l.Memory), LoginTimeout: l.LoginTimeout, NopInterval: l.NopInterval,
+		NopTimeout: l.NopTimeout, HangBound: l.HangBound, DrainTimeout: l.DrainTimeout,
+	}})
+	for _, g := range plan.PortalGroups {
+		r.groups[g.Tag] = r.entity.NewPortalGroup(uint16(g.Tag))
+	}
+	for i, n := range plan.nodes {
+		t := plan.Targets[i]
+		c := target.NodeConfig{Name: n.name, Alias: t.Alias}
+		for _, g := range plan.GroupsOf(t) {
+			c.Groups = append(c.Groups, r.groups[g.Tag])
+		}
+		for _, rule := range n.rules {
+			rule.Units = r.unitMap(rule.luns)
+			c.Rules = append(c.Rules, rule.Rule)
+		}
+		node, err := r.entity.NewNode(c)
+		if err != nil {
+			return plan.Errorf(fmt.Sprintf("target[%d]", i), "%v", err)
+		}
+		r.nodes = append(r.nodes, node)
+	}
+	r.entity.SetDiscovery(target.DiscoveryAuth{CHAP: plan.discovery.chap, Mutual: plan.discovery.mutual})
+	return nil
+}
+
+// unitMap is a LUN map with the units that its names mean.
+func (r *running) unitMap(luns map[int]string) *scsi.UnitMap {
+	units := make(map[scsi.LUN]*scsi.LogicalUnit, len(luns))
+	for n, name := range luns {
+		units[scsi.NewLUN(n)] = r.units[name].lu
+	}
+	return scsi.NewUnitMap(r.absent, units)
+}
+
+// serve lets initiators in.
+func (r *running) serve() {
+	r.entity.SetNodes(r.nodes)
+	for _, p := range r.portals {
+		r.groups[p.tag].Serve(p.listener)
+	}
+}
+
+// sync makes all LUNs durable, at once, for one that hangs must not cost the others.
+func (r *running) sync() error {
+	var group sync.WaitGroup
+	errs := make(chan error, len(r.units))
+	for _, u := range r.units {
+		group.Go(func() { errs <- u.sync() })
+	}
+	group.Wait()
+	close(errs)
+	var all error
+	for err := range errs {
+		all = errors.Join(all, err)
+	}
+	return all
+}
+
+// close gives back stores and the state directory.
+func (r *running) close() error {
+	var all error
+	for _, u := range r.units {
+		all = errors.Join(all, u.close())
+	}
+	if r.state != nil {
+		all = errors.Join(all, r.state.Close())
+	}
+	return all
+}

@@ -1,0 +1,88 @@
+package provision
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/isantarget/isantarget/configs"
+)
+
+// A Report is what serves after an Apply.
+type Report struct {
+	Warnings []string
+	LUNs     []LUNReport    // in the order of the configuration
+	Targets  []TargetReport // likewise
+}
+
+// A LUNReport is how a LUN is.
+type LUNReport struct {
+	Name    string
+	Kind    configs.Kind
+	Path    string // empty for kinds without one
+	Size    int64  // bytes; 0 while it is not ready
+	Serial  string
+	Failure error // why it is not ready; nil when it is
+}
+
+// A TargetReport is where a target is to be found.
+type TargetReport struct {
+	Name    string
+	Portals []string // ADDR:PORT under which this host reaches it
+	LUNs    map[int]string
+	Access  configs.Access
+	CHAP    *configs.Credential // that is asked for where no rule decides
+}
+
+// URLs are iscsi:// URLs as libiscsi takes them, one for each portal, target and LUN.
+func (r Report) URLs() []string {
+	var portals []string // in order, once each
+	for _, t := range r.Targets {
+		for _, p := range t.Portals {
+			if !slices.Contains(portals, p) {
+				portals = append(portals, p)
+			}
+		}
+	}
+	var urls []string
+	for _, p := range portals {
+		for _, t := range r.Targets {
+			if !slices.Contains(t.Portals, p) {
+				continue
+			}
+			for _, n := range slices.Sorted(maps.Keys(t.LUNs)) {
+				urls = append(urls, fmt.Sprintf("iscsi://%s/%s/%d", p, t.Name, n))
+			}
+		}
+	}
+	return urls
+}
+
+// report describes what runs.
+func (r *running) report(p *plan) Report {
+	var out Report
+	for _, l := range p.LUNs {
+		u := r.units[l.Name]
+		one := LUNReport{Name: l.Name, Kind: kind(l), Path: l.Path, Serial: u.lu.Identity.Serial, Failure: u.failure}
+		if u.medium != nil {
+			one.Size = u.medium.Geometry().Size
+		}
+		out.LUNs = append(out.LUNs, one)
+	}
+	for i, t := range p.Targets {
+		one := TargetReport{Name: string(p.nodes[i].name), LUNs: map[int]string{}, Access: t.Effective(), CHAP: t.CHAP}
+		for _, g := range p.GroupsOf(t) {
+			for _, portal := range r.portals {
+				if portal.tag == g.Tag {
+					one.Portals = append(one.Portals, portal.reachable())
+				}
+			}
+		}
+		maps.Copy(one.LUNs, t.LUNs)
+		for _, rule := range t.Rules {
+			maps.Copy(one.LUNs, rule.LUNs)
+		}
+		out.Targets = append(out.Targets, one)
+	}
+	return out
+}

@@ -1,0 +1,110 @@
+package provision
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/isantarget/isantarget/backstore"
+	"github.com/isantarget/isantarget/configs"
+	"github.com/isantarget/isantarget/scsi"
+	"github.com/isantarget/isantarget/scsi/sbc"
+	"github.com/isantarget/isantarget/state"
+)
+
+// A unit is a LUN that runs: a store, the disk before it, the logical unit
+// around that.
+type unit struct {
+	config configs.LUN
+	medium *backstore.Medium // nil: it could not be opened, and failure says why
+	device *sbc.Device
+	lu     *scsi.LogicalUnit
+
+	failure error
+}
+
+// newUnit opens the LUN l. An error refuses the configuration; where the image
+// alone is in trouble the unit is made without it.
+func newUnit(l configs.LUN, keep *state.Directory, revision string, log *logrus.Entry) (*unit, error) {
+	u := &unit{config: l}
+	if err := u.open(); err != nil {
+		return nil, err
+	}
+	if err := u.present(keep, revision, log); err != nil {
+		return nil, errors.Join(err, u.close())
+	}
+	return u, nil
+}
+
+// open opens the store and makes the device.
+func (u *unit) open() error {
+	store, err := open(u.config)
+	if err == nil {
+		u.medium = backstore.Bind(store)
+		if u.device, err = sbc.New(u.options()); err == nil {
+			return nil
+		}
+		err = errors.Join(err, u.medium.Close())
+		u.medium = nil
+	}
+	if refuses(err) {
+		if errors.Is(err, fs.ErrNotExist) && u.config.Size == 0 {
+			return fmt.Errorf("%w; to have it made, say how big: size=10GiB", err)
+		}
+		return err
+	}
+	u.failure = err
+	u.device, err = sbc.New(u.options())
+	return err
+}
+
+func (u *unit) options() sbc.Options {
+	l := u.config
+	physical := l.PhysicalBlockSize
+	if physical == 0 && kind(l) != configs.Block {
+		physical = l.BlockSize
+	}
+	return sbc.Options{
+		Medium: u.medium, BlockSize: l.BlockSize, PhysicalBlockSize: physical,
+		ReadOnly: l.ReadOnly, Removable: l.Removable, WriteCache: l.WriteCache,
+		Thin: l.Provisioning != configs.Fixed,
+	}
+}
+
+// present gives the device its identity and makes the logical unit.
+func (u *unit) present(keep *state.Directory, revision string, log *logrus.Entry) error {
+	id := scsi.Identity{Name: u.config.Name, Serial: u.config.Serial, Revision: revision}
+	if id.Serial == "" {
+		var err error
+		if id.Serial, err = keep.Serial(u.config.Name); err != nil {
+			return err
+		}
+	}
+	var err error
+	if u.lu, err = scsi.NewLogicalUnit(id, u.device, keep); err != nil {
+		return err
+	}
+	u.lu.Report = func(err error) { log.WithField("lun", u.config.Name).WithError(err).Error("the LUN reports an error") }
+	return nil
+}
+
+// sync makes durable what the LUN was told to keep.
+func (u *unit) sync() error {
+	if err := u.device.Sync(); err != nil {
+		return fmt.Errorf("LUN %q: what was written since the last flush may be lost: %w", u.config.Name, err)
+	}
+	return nil
+}
+
+// close gives the store back; it does not sync.
+func (u *unit) close() error {
+	if u.medium == nil {
+		return nil
+	}
+	if err := u.medium.Close(); err != nil {
+		return fmt.Errorf("LUN %q: %w", u.config.Name, err)
+	}
+	return nil
+}
