@@ -49,7 +49,8 @@ type Featured interface {
 // A Layer is a Store upon other stores. It writes out each capability it can
 // pass on, and tells by Features which of them the stores below have too. What a
 // layer does not name ends there: a hidden capability is slow, a leaked one is
-// lost data.
+// lost data. An Error from below has offsets of the store below: a layer that
+// moves bytes makes its own of it, with its own.
 //
 // (A struct that embeds the interface Store promotes only the methods of Store:
 // a careless layer hides, and cannot leak.)

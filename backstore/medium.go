@@ -301,10 +301,10 @@ func (m *Medium) copyThroughMemory(off int64, from *Medium, fromOff, length int6
 		}
 		p := buffer[:n]
 		if _, err := from.ReadAt(p, fromOff+at); err != nil {
-			return failed("copy from", fromOff+at, length-at, 0, err)
+			return renamed("copy from", err)
 		}
 		if _, err := m.WriteAt(p, off+at); err != nil {
-			return failed("copy", off+at, length-at, 0, err)
+			return renamed("copy", err)
 		}
 		done += n
 	}
@@ -379,6 +379,15 @@ func wrote(n int, err error, want int, off int64) (int, error) {
 		err = io.ErrShortWrite
 	}
 	return n, failed("write", off, int64(want), int64(n), err)
+}
+
+// renamed is an *Error of another operation at the same place.
+func renamed(op string, err error) error {
+	var e *Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	return &Error{Op: op, Offset: e.Offset, Length: e.Length, Err: e.Err}
 }
 
 // failed makes a *Error of err, unless it is one already. done is how many bytes
