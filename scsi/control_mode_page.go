@@ -47,7 +47,7 @@ func (lu *LogicalUnit) applyControlPage(page []byte) error {
 	m := &lu.modes
 	protect := page[4]&swpBit != 0
 	if device, ok := lu.Device.(Synchronizer); ok && protect && !m.writeProtect.Load() {
-		if err := device.Synchronize(); err != nil {
+		if err := device.Sync(); err != nil {
 			return fmt.Errorf("write protection: %w", err)
 		}
 	}

@@ -36,8 +36,8 @@ type DeviceServer interface {
 // A Synchronizer is a DeviceServer with a volatile cache: the logical unit has
 // it write the cache before software write protect (SWP) takes hold (SPC-4 7.5.8).
 type Synchronizer interface {
-	// Synchronize makes durable what has been written.
-	Synchronize() error
+	// Sync makes durable all that has been written.
+	Sync() error
 }
 
 // InquiryData is the part of standard INQUIRY data (SPC-4 6.6.2) that differs by device.

@@ -27,6 +27,7 @@ const (
 	ASCWriteError                                              SenseCode = 0x0c00
 	ASCWriteErrorUnexpectedUnsolicitedData                     SenseCode = 0x0c0c
 	ASCWriteErrorNotEnoughUnsolicitedData                      SenseCode = 0x0c0d
+	ASCInvalidFieldInCommandInformationUnit                    SenseCode = 0x0e03
 	ASCUnrecoveredReadError                                    SenseCode = 0x1100
 	ASCParameterListLengthError                                SenseCode = 0x1a00
 	ASCDefectListNotFound                                      SenseCode = 0x1c00
@@ -129,6 +130,8 @@ func (c SenseCode) text() string {
 		return "WRITE ERROR - UNEXPECTED UNSOLICITED DATA"
 	case ASCWriteErrorNotEnoughUnsolicitedData:
 		return "WRITE ERROR - NOT ENOUGH UNSOLICITED DATA"
+	case ASCInvalidFieldInCommandInformationUnit:
+		return "INVALID FIELD IN COMMAND INFORMATION UNIT"
 	case ASCUnrecoveredReadError:
 		return "UNRECOVERED READ ERROR"
 	case ASCParameterListLengthError:

@@ -1,0 +1,25 @@
+package spc
+
+import "github.com/isantarget/isantarget/scsi"
+
+// requestSense is REQUEST SENSE (SPC-4 6.39). It tells, as data, a pending unit
+// attention and clears it; else why the unit is not ready, with its progress if
+// that has one; else NO SENSE.
+func requestSense(c *scsi.Command) error {
+	lu := c.Unit()
+	allocation := int(c.CDB.Byte(4))
+	// The data are lent first: a unit attention that was taken must be told.
+	if allocation > 0 {
+		if _, err := c.Delivery.DataInBuffer(min(allocation, scsi.MaxSenseLength)); err != nil {
+			return err
+		}
+	}
+	sense := lu.TakeAttention(c.Nexus)
+	if sense == nil {
+		sense = lu.Ready()
+	}
+	if sense == nil {
+		sense = &scsi.Sense{Key: scsi.KeyNoSense}
+	}
+	return c.ReturnData(sense.Append(nil, c.CDB.Bit(1, 0)), allocation)
+}
