@@ -214,31 +214,39 @@ func (lu *LogicalUnit) finish(c *Command, err error) {
 
 // end sets what the command leaves behind.
 func (c *Command) end(err error) {
-	var s *Sense
 	switch e := err.(type) {
 	case nil:
-		return
 	case *Sense:
-		s = e
+		c.check(e)
 	case Status:
 		c.Status = e
-		return
 	default:
-		var status Status
-		switch {
-		case errors.Is(err, ErrAborted):
-			// Nobody aborted it, but its connection is gone.
-			c.Silent = true
-			return
-		case errors.As(err, &s):
-		case errors.As(err, &status):
-			c.Status = status
-			return
-		default:
-			c.unit.report(fmt.Errorf("%s: %w", c.name(), err))
-			s = HardwareError(ASCInternalTargetFailure)
-		}
+		c.endOddly(err)
 	}
+}
+
+// endOddly is end for an error that is wrapped or of no SCSI kind.
+func (c *Command) endOddly(err error) {
+	var (
+		sense  *Sense
+		status Status
+	)
+	switch {
+	case errors.Is(err, ErrAborted):
+		// If task management has not aborted it, its connection is gone.
+		c.Silent = true
+	case errors.As(err, &sense):
+		c.check(sense)
+	case errors.As(err, &status):
+		c.Status = status
+	default:
+		c.unit.report(fmt.Errorf("%s: %w", c.name(), err))
+		c.check(HardwareError(ASCInternalTargetFailure))
+	}
+}
+
+// check ends c with CHECK CONDITION.
+func (c *Command) check(s *Sense) {
 	c.Status = CheckCondition
 	c.Sense = s.Append(c.senseBuffer[:0], c.unit.modes.descriptorSense.Load())
 }
