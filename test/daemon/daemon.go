@@ -311,4 +311,3 @@ func Allocated(t testing.TB, path string) int64 {
 	}
 	return st.Blocks * 512
 }
-

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
@@ -15,13 +16,13 @@ import (
 // ErrNotAllowed says that something is missing and that this process may not install it.
 var ErrNotAllowed = errors.New("may not install")
 
-// Install brings the packages this machine lacks, with apt-get, and says on w in one line what and why. It does
-// nothing when all are there. The error wraps [ErrNotAllowed], with the reason, where it may not: not root, no
+// Install brings those of the named Debian packages that this machine lacks, with apt-get, and says on w in one line
+// what and why. It does nothing when all are there. The error wraps [ErrNotAllowed], with the reason, where it may not: not root, no
 // apt-get, or ISANTARGET_TEST_INSTALL=0.
-func Install(ctx context.Context, w io.Writer) error {
+func Install(ctx context.Context, w io.Writer, wanted ...string) error {
 	var names, why []string
 	for _, p := range Packages() {
-		if lacks := p.Missing(); lacks != "" {
+		if slices.Contains(wanted, p.Name) && p.Missing() != "" {
 			names = append(names, p.Name)
 			why = append(why, fmt.Sprintf("%s (%s)", p.Name, p.Purpose))
 		}

@@ -31,7 +31,10 @@ func TestPackagesAreWhole(t *testing.T) {
 func TestInstallObeysTheSwitch(t *testing.T) {
 	t.Setenv("ISANTARGET_TEST_INSTALL", "0")
 	t.Setenv("PATH", "/nonexistent")
-	err := Install(context.Background(), io.Discard)
+	if err := Install(context.Background(), io.Discard); err != nil {
+		t.Errorf("Install of nothing = %v", err)
+	}
+	err := Install(context.Background(), io.Discard, "gcc")
 	if !errors.Is(err, ErrNotAllowed) || !strings.Contains(err.Error(), "ISANTARGET_TEST_INSTALL=0") {
 		t.Errorf("Install with nothing on PATH and the switch off = %v, want ErrNotAllowed naming the switch", err)
 	}

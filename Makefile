@@ -1,0 +1,51 @@
+# What each target does: make help. The tests are Go programs; this file only names them.
+
+TALLY = go run ./test/tally
+
+.PHONY: help test check unit fuzz e2e daemon image-test qemu conformance guest build image clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+test: ## everything below but the last three: what CI runs; it installs what it lacks with apt-get when it is root (ISANTARGET_TEST_INSTALL=0: never)
+	@$(TALLY)
+
+check: ## formatting, go vet, staticcheck, the build without cgo, the rules of the house
+	@$(TALLY) check
+
+unit: ## unit tests, with the race detector
+	@$(TALLY) unit
+
+fuzz: ## each fuzz target for a moment
+	@$(TALLY) fuzz
+
+e2e: ## every end to end test
+	@$(TALLY) daemon image qemu conformance guest
+
+daemon: ## the daemon as a process: start, stop, signals
+	@$(TALLY) daemon
+
+image-test: ## the container image's binary, as far as a machine without a registry can tell
+	@$(TALLY) image
+
+qemu: ## qemu-img and qemu-io on iscsi:// disks
+	@$(TALLY) qemu
+
+conformance: ## libiscsi's iscsi-test-cu in every shape of logical unit; UPDATE=1 writes the table of CONFORMANCE.md
+ifdef UPDATE
+	go test -count=1 -timeout=20m ./test/conformance -args -update
+else
+	@$(TALLY) conformance
+endif
+
+guest: ## the Linux initiator in a QEMU guest, which is built in the user's cache directory
+	@$(TALLY) guest
+
+build: ## the static binary, ./isantarget
+	CGO_ENABLED=0 go build -trimpath -o isantarget ./cmd/isantarget
+
+image: ## the container image, isantarget:latest (needs docker)
+	docker build -t isantarget:latest .
+
+clean: ## removes what build and a run without arguments leave here (not the data in isantarget-data)
+	rm -f isantarget

@@ -1,0 +1,97 @@
+package house
+
+import (
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A rule says what a package may import besides the standard library. SAM stands between protocol and medium and knows
+// neither: scsi imports no iscsi and no backstore, target no backstore. Only target, provision, admin and cmd log.
+type rule struct {
+	of  string   // a package below the module's root, or a pattern of path.Match
+	own []string // packages of this module, or patterns of path.Match; "..." is any
+	ext []string // import paths of other modules, with everything below them
+}
+
+func rules() []rule {
+	const (
+		toml     = "github.com/BurntSushi/toml"
+		distance = "github.com/agnivade/levenshtein"
+		humanize = "github.com/dustin/go-humanize"
+		logrus   = "github.com/sirupsen/logrus"
+		gotgt    = "github.com/gostor/gotgt/pkg"
+		sys      = "golang.org/x/sys"
+		cli      = "github.com/urfave/cli"
+		systemd  = "github.com/coreos/go-systemd"
+	)
+	return []rule{
+		{of: "iscsi"},
+		{of: "scsi"},
+		{of: "scsi/spc", own: []string{"scsi"}},
+		{of: "scsi/sbc", own: []string{"scsi", "scsi/spc", "backstore"}},
+		{of: "backstore"},
+		{of: "backstore/gotgt", own: []string{"backstore"}, ext: []string{sys, gotgt}},
+		{of: "backstore/*", own: []string{"backstore"}, ext: []string{sys}},
+		{of: "configs", ext: []string{toml, distance, humanize}},
+		{of: "state", own: []string{"scsi"}, ext: []string{sys}},
+		{of: "target", own: []string{"iscsi", "scsi"}, ext: []string{logrus, sys}},
+		{of: "internal/initiator", own: []string{"iscsi"}},
+		{of: "provision", own: []string{"configs", "target", "iscsi", "scsi", "scsi/*", "backstore", "backstore/*", "state"}, ext: []string{logrus, sys}},
+		{of: "admin", own: []string{"provision"}, ext: []string{logrus, sys}},
+		{of: "cmd/*", own: []string{"..."}, ext: []string{cli, logrus, systemd, sys, humanize}},
+		{of: "test/*", own: []string{"..."}, ext: []string{sys}},
+	}
+}
+
+// ruleOf returns the first rule whose pattern covers a package.
+func ruleOf(pkg string) (rule, bool) {
+	for _, r := range rules() {
+		if ok, _ := path.Match(r.of, pkg); ok {
+			return r, true
+		}
+	}
+	return rule{}, false
+}
+
+func (r rule) allows(imported listed) bool {
+	if imported.own() {
+		return slices.ContainsFunc(r.own, func(pattern string) bool {
+			ok, _ := path.Match(pattern, imported.path())
+			return ok || pattern == "..."
+		})
+	}
+	return slices.ContainsFunc(r.ext, func(prefix string) bool {
+		return imported.ImportPath == prefix || strings.HasPrefix(imported.ImportPath, prefix+"/")
+	})
+}
+
+// Dependencies point one way. A package the table does not know has no place in the house yet.
+func TestImports(t *testing.T) {
+	m := load(t)
+	m.each(t, func(t *testing.T, p listed) {
+		r, ok := ruleOf(p.path())
+		if !ok {
+			t.Fatalf("no rule says what %s may import; see docs/architecture.md and add one", p.path())
+		}
+		for _, name := range p.Imports {
+			imported := m.packages[name]
+			if !imported.Standard && name != "C" && name != "unsafe" && !r.allows(imported) {
+				t.Errorf("%s may not import %s", p.path(), name)
+			}
+		}
+	})
+}
+
+// A package is named for what it is.
+func TestPackageNames(t *testing.T) {
+	for _, name := range load(t).order {
+		for _, element := range strings.Split(name, "/") {
+			switch element {
+			case "util", "utils", "common", "helper", "helpers", "misc", "types", "shared", "base", "lib", "pkg":
+				t.Errorf("%s: %q names nothing in particular", name, element)
+			}
+		}
+	}
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout)) }
+
+// run runs the stages named by args, all of them when none is, and returns the exit status.
+func run(args []string, w io.Writer) int {
+	flags := flag.NewFlagSet("tally", flag.ContinueOnError)
+	flags.SetOutput(w)
+	flags.Usage = func() {
+		fmt.Fprintln(w, "usage: tally [STAGE ...]   run from the module's root; all stages, in this order, when none is named")
+		for _, s := range stages() {
+			fmt.Fprintf(w, "  %-12s %s\n", s.name, s.purpose)
+		}
+	}
+	if err := flags.Parse(args); err != nil {
+		return 2
+	}
+	chosen := stages()
+	if flags.NArg() > 0 {
+		chosen = nil
+		for _, name := range flags.Args() {
+			i := slices.IndexFunc(stages(), func(s stage) bool { return s.name == name })
+			if i < 0 {
+				fmt.Fprintf(w, "tally: no stage %q\n", name)
+				flags.Usage()
+				return 2
+			}
+			chosen = append(chosen, stages()[i])
+		}
+	}
+	root, err := os.Getwd()
+	if err != nil {
+		fmt.Fprintln(w, err)
+		return 2
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	r := &runner{root: root, report: newReport(w)}
+	runStages(ctx, r, chosen)
+	if !r.report.finish() {
+		return 1
+	}
+	return 0
+}
+
+// runStages runs stages one after the other, each within its bound. Once ctx has ended the rest counts as failed.
+func runStages(ctx context.Context, r *runner, chosen []stage) {
+	install(ctx, r, chosen)
+	for _, s := range chosen {
+		if ctx.Err() != nil {
+			r.report.fail("stage "+s.name, "not run: "+context.Cause(ctx).Error())
+			continue
+		}
+		r.report.printf("== %s: %s\n", s.name, s.purpose)
+		begun, before := time.Now(), r.report.counts
+		bounded, cancel := context.WithTimeoutCause(ctx, s.bound, fmt.Errorf("the stage took longer than %v", s.bound))
+		s.run(bounded, r)
+		cancel()
+		c := r.report.counts.minus(before)
+		if c == (counts{}) {
+			r.report.fail("stage "+s.name, "nothing ran")
+		}
+		r.report.printf("== %s: %v (%s)\n\n", s.name, c, seconds(time.Since(begun)))
+	}
+}

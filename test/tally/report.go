@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+)
+
+// counts are numbers of leaves.
+type counts struct{ passed, failed, skipped int }
+
+func (c counts) minus(d counts) counts {
+	return counts{c.passed - d.passed, c.failed - d.failed, c.skipped - d.skipped}
+}
+
+func (c counts) String() string {
+	return fmt.Sprintf("%d passed, %d failed, %d skipped", c.passed, c.failed, c.skipped)
+}
+
+// A report counts results and prints what a person must see of them: failures at once and in full, skips with the
+// reason at the end, grouped by it.
+type report struct {
+	w io.Writer
+
+	mu       sync.Mutex
+	counts   counts
+	failures []string
+	reasons  []string            // of skips, in the order they came
+	skips    map[string][]string // names by reason
+}
+
+func newReport(w io.Writer) *report { return &report{w: w, skips: make(map[string][]string)} }
+
+func (r *report) printf(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fmt.Fprintf(r.w, format, args...)
+}
+
+func (r *report) pass() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts.passed++
+}
+
+// fail counts a failure and prints all that is known of it.
+func (r *report) fail(name, output string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts.failed++
+	r.failures = append(r.failures, short(name))
+	fmt.Fprintf(r.w, "FAIL %s\n", short(name))
+	for line := range strings.Lines(output) {
+		fmt.Fprintf(r.w, "    %s", line)
+	}
+	if output != "" && !strings.HasSuffix(output, "\n") {
+		fmt.Fprintln(r.w)
+	}
+}
+
+func (r *report) skip(name, reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.counts.skipped++
+	if r.skips[reason] == nil {
+		r.reasons = append(r.reasons, reason)
+	}
+	r.skips[reason] = append(r.skips[reason], short(name))
+}
+
+// packageLine says how a package went.
+func (r *report) packageLine(name string, c counts, d time.Duration) {
+	word := "ok  "
+	if c.failed > 0 {
+		word = "FAIL"
+	}
+	r.printf("%s %s: %v (%s)\n", word, short(name), c, seconds(d))
+}
+
+// finish prints the skips, the names of what failed and the last line, and tells whether all is well.
+func (r *report) finish() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, reason := range r.reasons {
+		fmt.Fprintf(r.w, "SKIP %s\n", reason)
+		for _, name := range r.skips[reason] {
+			fmt.Fprintf(r.w, "    %s\n", name)
+		}
+	}
+	for _, name := range r.failures {
+		fmt.Fprintf(r.w, "FAIL %s\n", name)
+	}
+	if r.counts.passed+r.counts.failed == 0 {
+		fmt.Fprintln(r.w, "nothing ran")
+	}
+	fmt.Fprintln(r.w, r.counts)
+	return r.counts.failed == 0 && r.counts.passed > 0
+}

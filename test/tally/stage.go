@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/isantarget/isantarget/test/peer"
+)
+
+// A stage is a part of `make test` that can be run by itself.
+type stage struct {
+	name    string
+	purpose string
+	bound   time.Duration
+	peers   []string // the Debian packages it uses, by their names in peer.Packages
+	run     func(context.Context, *runner)
+}
+
+// A runner is where the stages run and what they report to.
+type runner struct {
+	root   string // of the module
+	report *report
+}
+
+// module is the path of the module.
+const module = "github.com/isantarget/isantarget"
+
+// stages are all of them, in their order.
+func stages() []stage {
+	race := slices.Clip([]string{"gcc", "libc6-dev"})
+	return []stage{
+		{"check", "formatting, vet, staticcheck, build without cgo, the rules of the house", 10 * time.Minute, nil, check},
+		{"unit", "unit tests, with the race detector", 12 * time.Minute, race, unit},
+		{"fuzz", "each fuzz target for a moment", 6 * time.Minute, nil, fuzz},
+		{"daemon", "the daemon as a process: start, stop, signals, refusals", 5 * time.Minute, race, endToEnd("daemon")},
+		{"image", "the container image's binary: static, in an empty root, not as root", 5 * time.Minute, append(race, "file"), endToEnd("image")},
+		{"qemu", "qemu-img and qemu-io on iscsi:// disks", 8 * time.Minute, append(race, "qemu-utils", "qemu-block-extra"), endToEnd("qemu")},
+		{"conformance", "libiscsi's iscsi-test-cu in every shape of logical unit", 20 * time.Minute, append(race, "libiscsi-bin"), endToEnd("conformance")},
+		{"guest", "the Linux initiator in a QEMU guest", 30 * time.Minute, append(race, "qemu-system-x86", "mmdebstrap", "e2fsprogs", "cpio", "xz-utils"), endToEnd("guest")},
+	}
+}
+
+// endToEndPackages are the packages below test/ that are stages of their own.
+func endToEndPackages() []string { return []string{"daemon", "image", "qemu", "conformance", "guest"} }
+
+// endToEnd returns the stage of a package below test/.
+func endToEnd(name string) func(context.Context, *runner) {
+	return func(ctx context.Context, r *runner) {
+		deadline, _ := ctx.Deadline()
+		// The test's own bound comes first, for it prints what every goroutine was at.
+		bound := time.Until(deadline) - 20*time.Second
+		goTest(ctx, r.report, r.root, []string{"ISANTARGET_TEST_RACE=1"}, "-count=1", "-timeout="+bound.String(), "./test/"+name)
+	}
+}
+
+// unit runs the tests of every package that is no stage of its own.
+func unit(ctx context.Context, r *runner) {
+	own := make([]string, 0, 8)
+	for _, name := range append(endToEndPackages(), "house") {
+		own = append(own, path.Join(module, "test", name))
+	}
+	packages, err := goList(ctx, r.root)
+	if err != nil {
+		r.report.fail("unit", err.Error())
+		return
+	}
+	packages = slices.DeleteFunc(packages, func(p string) bool { return slices.Contains(own, p) })
+	goTest(ctx, r.report, r.root, nil, append([]string{"-race", "-timeout=8m"}, packages...)...)
+}
+
+// goList returns the import paths of the module's packages.
+func goList(ctx context.Context, root string) ([]string, error) {
+	cmd := command(ctx, root, nil, "go", "list", "./...")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, errors.New("go list ./...: " + err.Error())
+	}
+	return strings.Fields(string(out)), nil
+}
+
+// install brings the programs that the stages need. What may not be installed is not: the tests that need it say so and
+// are skipped. What may be and cannot, is a failure.
+func install(ctx context.Context, r *runner, chosen []stage) {
+	var names []string
+	for _, s := range chosen {
+		names = append(names, s.peers...)
+	}
+	switch err := peer.Install(ctx, r.report.w, names...); {
+	case errors.Is(err, peer.ErrNotAllowed):
+		r.report.printf("%v; the tests that need them are skipped\n", err)
+	case err != nil:
+		r.report.fail("installing what the tests need", err.Error())
+	}
+}
