@@ -83,3 +83,24 @@ func cutLast(s, separator string) (before, after string, found bool) {
 	}
 	return s[:i], s[i+len(separator):], true
 }
+
+// DeviceUser tells a person which process has a block device open, as far as
+// /proc lets us see it.
+func DeviceUser(device uint64) string {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return "another process"
+	}
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue
+		}
+		if hasOpen(pid, func(open *unix.Stat_t) bool {
+			return open.Mode&unix.S_IFMT == unix.S_IFBLK && open.Rdev == device
+		}) {
+			return process(pid)
+		}
+	}
+	return "another process, or by the system"
+}
