@@ -44,6 +44,7 @@ type Connection struct {
 	text     textExchange
 	transfer atomic.Uint32 // last Target Transfer Tag given out
 
+	busy     atomic.Bool   // the reader is at work and will flush before it waits
 	received atomic.Uint64 // PDUs; tells the keep-alive that the peer lives
 	arrived  atomic.Uint64 // Data-Out PDUs; tells that the peer answers R2Ts
 	sent     atomic.Uint64 // writes that the socket took

@@ -45,13 +45,21 @@ func (c *Connection) receive() error {
 // read fills p. Before it would wait, what is queued is sent.
 func (c *Connection) read(p []byte) error {
 	if c.reader.Buffered() < len(p) {
-		c.transmit.flush(false)
+		c.idle()
+		defer c.busy.Store(true)
 	}
 	_, err := io.ReadFull(c.reader, p)
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		err = fmt.Errorf("the peer closed the connection within a PDU")
 	}
 	return err
+}
+
+// idle sends what is queued before the reader waits. Who adds an answer later
+// sees that it has to be sent (see task.SendCommandComplete).
+func (c *Connection) idle() {
+	c.busy.Store(false)
+	c.transmit.flush(false)
 }
 
 // readHeader reads a BHS with its additional headers and checks the header
@@ -119,10 +127,11 @@ func (c *Connection) discardData(n int) error {
 	}
 	for n > 0 {
 		if c.reader.Buffered() == 0 {
-			c.transmit.flush(false)
+			c.idle()
 			if _, err := c.reader.Peek(1); err != nil {
 				return err
 			}
+			c.busy.Store(true)
 		}
 		part := min(n, c.reader.Buffered())
 		if _, err := c.reader.Discard(part); err != nil {

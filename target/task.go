@@ -117,7 +117,7 @@ func (t *task) AbortCommand() {
 // initiator still owes data the response waits for the end of the last
 // sequence, as RFC 7143 11.4.3 demands.
 func (t *task) SendCommandComplete() {
-	onReader := !t.MayBlock
+	mayBlock, c := t.MayBlock, t.connection
 	t.out.mu.Lock()
 	t.out.ended = true
 	wait := t.out.open() && !t.Silent && !t.out.dropped
@@ -127,8 +127,8 @@ func (t *task) SendCommandComplete() {
 		return
 	}
 	t.respond()
-	if !onReader {
-		t.connection.transmit.flush(true)
+	if mayBlock || !c.busy.Load() {
+		c.transmit.flush(mayBlock)
 	}
 }
 

@@ -1,0 +1,105 @@
+package target
+
+import (
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+)
+
+func TestMemoryServesWaitersInOrder(t *testing.T) {
+	m := memory{limit: 10}
+	if !m.tryTake(8) {
+		t.Fatal("8 of 10 bytes are not to be had")
+	}
+	var order []int64
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for i, n := range []int64{9, 1} { // the large one first
+		all.Go(func() {
+			if !m.take(n, nil) {
+				t.Error("not granted")
+			}
+			mu.Lock()
+			order = append(order, n)
+			mu.Unlock()
+			m.give(n)
+		})
+		for m.queued.Load() != int32(i+1) {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	if m.tryTake(1) {
+		t.Fatal("a newcomer overtook those who wait")
+	}
+	m.give(8)
+	all.Wait()
+	if order[0] != 9 || m.used.Load() != 0 {
+		t.Fatalf("order %v, %d bytes still booked", order, m.used.Load())
+	}
+}
+
+func TestMemoryRefusesMoreThanItsLimit(t *testing.T) {
+	m := memory{limit: 10}
+	if m.take(11, nil) {
+		t.Fatal("11 of 10 bytes were granted")
+	}
+}
+
+func TestMemoryCancel(t *testing.T) {
+	parent := memory{limit: 10}
+	m := memory{limit: 10, parent: &parent}
+	if !parent.tryTake(10) {
+		t.Fatal("the parent has nothing")
+	}
+	cancel := make(chan struct{}, 1)
+	cancel <- struct{}{}
+	if m.take(5, cancel) {
+		t.Fatal("granted without the parent")
+	}
+	if m.used.Load() != 0 || m.queued.Load() != 0 || parent.queued.Load() != 0 {
+		t.Fatal("a cancelled request left a trace")
+	}
+}
+
+// However many take, wait, give up and give, the limit holds and all comes back.
+func TestMemoryUnderLoad(t *testing.T) {
+	parent := memory{limit: 100}
+	var held int64
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for i := range 4 {
+		m := &memory{limit: 60, parent: &parent}
+		for j := range 4 {
+			all.Go(func() {
+				random := rand.New(rand.NewPCG(uint64(i), uint64(j)))
+				for range 300 {
+					n := random.Int64N(50) + 1
+					cancel := make(chan struct{})
+					if random.IntN(4) == 0 {
+						close(cancel)
+					}
+					if !m.take(n, cancel) {
+						continue
+					}
+					mu.Lock()
+					held += n
+					if held > parent.limit {
+						t.Errorf("%d bytes held, limit %d", held, parent.limit)
+					}
+					mu.Unlock()
+					runtime.Gosched()
+					mu.Lock()
+					held -= n
+					mu.Unlock()
+					m.give(n)
+				}
+			})
+		}
+	}
+	all.Wait()
+	if parent.used.Load() != 0 || parent.queued.Load() != 0 {
+		t.Fatalf("%d bytes booked and %d waiting at the end", parent.used.Load(), parent.queued.Load())
+	}
+}
