@@ -1,0 +1,236 @@
+package sbc
+
+import (
+	"fmt"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+
+	"github.com/isantarget/isantarget/backstore"
+	"github.com/isantarget/isantarget/scsi"
+)
+
+// MaximumTransferLength is the most bytes that one command moves (VPD B0h): what
+// a target port must be able to hold for a command.
+const MaximumTransferLength = 4 << 20
+
+// Options say what a Device is. Lengths are bytes.
+type Options struct {
+	// Medium keeps the blocks. Nil: it could not be opened, and the unit answers
+	// NOT READY, MANUAL INTERVENTION REQUIRED to what needs it until Swap brings one.
+	Medium *backstore.Medium
+	// BlockSize is the logical block length: 512 or 4096.
+	BlockSize int
+	// PhysicalBlockSize is told by READ CAPACITY (16): a power of two, not less
+	// than BlockSize. 0: what the medium says.
+	PhysicalBlockSize int
+	// ReadOnly protects the medium from writing (WP=1).
+	ReadOnly bool
+	// Removable lets initiators eject and load the medium (RMB=1).
+	Removable bool
+	// WriteCache is the default of WCE in the caching mode page.
+	WriteCache bool
+	// Thin makes the unit thin provisioned (LBPME=1) if the medium can give space
+	// back; a medium that cannot is served as fully provisioned.
+	Thin bool
+}
+
+// A Device is the device server of a direct access block device. Its methods may
+// be called at once from many goroutines.
+type Device struct {
+	blockSize  int
+	blockShift uint
+	physical   int // as Options have it; 0: the medium's
+	readOnly   bool
+	removable  bool
+	thin       bool
+	writeCache bool // the default of WCE
+
+	medium       atomic.Pointer[backstore.Medium] // nil: none
+	writeThrough atomic.Bool                      // WCE=0
+	ejected      atomic.Bool
+	gone         atomic.Pointer[probe] // set: the medium has failed with ErrGone
+
+	scratch    scratch
+	background background
+	deferred   deferredErrors
+	format     formatProgress
+
+	mu         sync.Mutex
+	preventing map[*scsi.Nexus]struct{} // who prevents medium removal
+}
+
+var _ scsi.DeviceServer = (*Device)(nil)
+
+// New makes a device of o. It fails if block sizes do not fit together, or fit
+// not to the medium.
+func New(o Options) (*Device, error) {
+	if o.BlockSize != 512 && o.BlockSize != 4096 {
+		return nil, fmt.Errorf("sbc: logical block length %d: give 512 or 4096", o.BlockSize)
+	}
+	if p := o.PhysicalBlockSize; p != 0 && (p < o.BlockSize || p&(p-1) != 0 || p/o.BlockSize > 1<<15) {
+		return nil, fmt.Errorf("sbc: physical block length %d: give a power of two from %d to %d", p, o.BlockSize, o.BlockSize<<15)
+	}
+	if o.Medium != nil && o.Medium.Geometry().Size < int64(o.BlockSize) {
+		return nil, fmt.Errorf("sbc: the medium has %d bytes: less than one block of %d", o.Medium.Geometry().Size, o.BlockSize)
+	}
+	d := &Device{
+		blockSize:  o.BlockSize,
+		blockShift: uint(bits.TrailingZeros(uint(o.BlockSize))),
+		physical:   o.PhysicalBlockSize,
+		readOnly:   o.ReadOnly,
+		removable:  o.Removable,
+		thin:       o.Thin && (o.Medium == nil || o.Medium.Features().Has(backstore.CanUnmap)),
+		writeCache: o.WriteCache,
+		scratch:    newScratch(),
+		preventing: make(map[*scsi.Nexus]struct{}),
+	}
+	d.writeThrough.Store(!o.WriteCache)
+	d.medium.Store(o.Medium)
+	return d, nil
+}
+
+// Swap puts m in the place of the medium, and returns the one before, which the
+// caller closes. Commands that run at this moment may use either: who needs more
+// quiesces the unit around it. With nil the unit is not ready.
+//
+// Whether the unit is thin does not change with the medium. A new capacity is
+// the caller's to tell (CAPACITY DATA HAS CHANGED).
+func (d *Device) Swap(m *backstore.Medium) (old *backstore.Medium) {
+	old = d.medium.Swap(m)
+	d.gone.Store(nil)
+	return old
+}
+
+// Medium is what the device serves at this moment; nil for none.
+func (d *Device) Medium() *backstore.Medium { return d.medium.Load() }
+
+// Sync makes durable all that was written.
+func (d *Device) Sync() error {
+	m := d.medium.Load()
+	if m == nil || !m.Geometry().Volatile {
+		return nil
+	}
+	return m.Sync()
+}
+
+// Close ends what runs in the background (IMMED) and waits for it. The owner
+// calls it when no command comes any more, then Sync, and then closes the medium.
+func (d *Device) Close() {
+	d.background.closed.Store(true)
+	d.background.wait()
+}
+
+// PeripheralDeviceType is that of a direct access block device (SPC-4 6.6.2).
+func (d *Device) PeripheralDeviceType() byte { return 0x00 }
+
+// InquiryData is the device's part of standard INQUIRY data.
+func (d *Device) InquiryData() scsi.InquiryData {
+	const sbc3 = 0x04c0 // SBC-3, no version claimed (SPC-4 table 143)
+	return scsi.InquiryData{Removable: d.removable, VersionDescriptors: []uint16{sbc3}}
+}
+
+// Unsupported answers a CDB that no row fits.
+func (d *Device) Unsupported(*scsi.Command) error {
+	return scsi.IllegalRequest(scsi.ASCInvalidCommandOperationCode)
+}
+
+// Ready is nil, or why the medium cannot be used.
+func (d *Device) Ready() *scsi.Sense {
+	if d.ejected.Load() {
+		return scsi.NotReady(scsi.ASCMediumNotPresent)
+	}
+	m := d.medium.Load()
+	if m == nil || d.stillGone(m) || d.capacity(m) == 0 {
+		return scsi.NotReady(scsi.ASCLogicalUnitNotReadyManualInterventionRequired)
+	}
+	return d.format.sense()
+}
+
+// Reset is the device's part of a logical unit reset: removal of the medium is
+// allowed again.
+func (d *Device) Reset() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	clear(d.preventing)
+}
+
+// NexusLost forgets what n prevents, and what was to be told it.
+func (d *Device) NexusLost(n *scsi.Nexus) {
+	d.deferred.forget(n)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.preventing, n)
+}
+
+// begin is how each command of the medium starts: it gives the medium, or the
+// error that is to be told instead.
+func (d *Device) begin(c *scsi.Command) (*backstore.Medium, error) {
+	if d.deferred.pending.Load() {
+		if s := d.deferred.take(c.Nexus); s != nil {
+			return nil, s
+		}
+	}
+	m := d.medium.Load()
+	if m == nil {
+		return nil, d.notReady()
+	}
+	return m, nil
+}
+
+// notReady is Ready for a command that the medium has left while it ran.
+func (d *Device) notReady() error {
+	if s := d.Ready(); s != nil {
+		return s
+	}
+	return scsi.NotReady(scsi.ASCLogicalUnitNotReadyManualInterventionRequired)
+}
+
+// capacity is how many logical blocks m has.
+func (d *Device) capacity(m *backstore.Medium) uint64 {
+	return uint64(m.Geometry().Size) >> d.blockShift
+}
+
+// isReadOnly tells whether m must not be written.
+func (d *Device) isReadOnly(m *backstore.Medium) bool {
+	return d.readOnly || m != nil && m.Geometry().ReadOnly
+}
+
+// readsZeros tells whether an unmapped block reads as zeros (LBPRZ).
+func (d *Device) readsZeros(m *backstore.Medium) bool {
+	return d.thin && m != nil && m.Features().Has(backstore.ReadsZeros)
+}
+
+// settle makes durable what a command has written in pieces, if it must be.
+func (d *Device) settle(m *backstore.Medium, fua bool) error {
+	if (!fua && !d.writeThrough.Load()) || !m.Geometry().Volatile {
+		return nil
+	}
+	return m.Sync()
+}
+
+// aborted is ErrAborted once task management has aborted c: what every loop over
+// pieces of a medium asks between two of them.
+func aborted(c *scsi.Command) error {
+	if c.Aborted() {
+		return scsi.ErrAborted
+	}
+	return nil
+}
+
+// receive waits for the Data-Out of n bytes. It gives as many whole blocks of it
+// as the initiator promises; a part of a block is refused (see package comment).
+func (d *Device) receive(c *scsi.Command, n int) ([]byte, error) {
+	p, err := c.Delivery.ReceiveDataOut(n)
+	if err != nil {
+		return nil, err
+	}
+	p = p[:min(n, len(p))]
+	if len(p)&(d.blockSize-1) != 0 {
+		return nil, errPartOfBlock()
+	}
+	return p, nil
+}
+
+// errPartOfBlock says that the data the initiator announced do not fit the CDB.
+func errPartOfBlock() error { return scsi.IllegalRequest(scsi.ASCInvalidFieldInCommandInformationUnit) }

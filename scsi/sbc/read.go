@@ -1,0 +1,51 @@
+package sbc
+
+import (
+	"github.com/isantarget/isantarget/backstore"
+	"github.com/isantarget/isantarget/scsi"
+)
+
+// read is READ in each of its forms (SBC-3 5.8 to 5.12).
+//
+// With FUA the blocks have to come from the medium, not from a cache that a loss
+// of power would empty. A store has one cache below all reads and writes, so
+// there are no two versions of a block: what is read is right, but may not be
+// durable yet. So the command reads, and then makes durable whatever it has seen.
+func (d *Device) read(c *scsi.Command, f form) error {
+	m, err := d.begin(c)
+	if err != nil {
+		return err
+	}
+	off, n, err := d.locateTransfer(m, f, c.CDB)
+	if err != nil {
+		return err
+	}
+	c.Length = n
+	if n == 0 {
+		return nil
+	}
+	flush := f.fua(c.CDB) && m.Geometry().Volatile
+	if flush && !c.MayBlock {
+		return scsi.ErrWouldBlock
+	}
+	p, err := c.Delivery.DataInBuffer(n)
+	if err != nil {
+		return err
+	}
+	p = p[:min(n, len(p))]
+	if c.MayBlock {
+		_, err = m.ReadAt(p, off)
+	} else if _, err = m.TryReadAt(p, off); err == backstore.ErrWouldBlock {
+		return scsi.ErrWouldBlock
+	}
+	if err != nil {
+		return d.readError(m, err, off)
+	}
+	if flush {
+		if err := m.Sync(); err != nil {
+			return d.writeError(m, err, off)
+		}
+	}
+	c.DataIn = p
+	return nil
+}

@@ -1,0 +1,47 @@
+package sbc
+
+import (
+	"github.com/isantarget/isantarget/backstore"
+	"github.com/isantarget/isantarget/scsi"
+)
+
+// write is WRITE in each of its forms (SBC-3 5.32 to 5.36).
+func (d *Device) write(c *scsi.Command, f form) error {
+	m, err := d.begin(c)
+	if err != nil {
+		return err
+	}
+	off, n, err := d.locateTransfer(m, f, c.CDB)
+	if err != nil {
+		return err
+	}
+	c.Length = n
+	if n == 0 {
+		return nil
+	}
+	if d.isReadOnly(m) {
+		return scsi.DataProtect(scsi.ASCWriteProtected)
+	}
+	through := f.fua(c.CDB) || d.writeThrough.Load()
+	if through && !c.MayBlock {
+		return scsi.ErrWouldBlock
+	}
+	p, err := d.receive(c, n)
+	if err != nil {
+		return err
+	}
+	switch {
+	case through:
+		_, err = m.WriteThroughAt(p, off)
+	case c.MayBlock:
+		_, err = m.WriteAt(p, off)
+	default:
+		if _, err = m.TryWriteAt(p, off); err == backstore.ErrWouldBlock {
+			return scsi.ErrWouldBlock
+		}
+	}
+	if err != nil {
+		return d.writeError(m, err, off)
+	}
+	return nil
+}
