@@ -1,6 +1,7 @@
 package target
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -89,16 +90,17 @@ func (m *memory) wait(n int64, cancel <-chan struct{}) bool {
 	case <-cancel:
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	for i, o := range m.waiters {
-		if o == w {
-			m.waiters = append(m.waiters[:i], m.waiters[i+1:]...)
-			m.queued.Add(-1)
-			m.grantLocked()
-			return false
-		}
+	i := slices.Index(m.waiters, w)
+	if i >= 0 {
+		m.waiters = slices.Delete(m.waiters, i, i+1)
+		m.queued.Add(-1)
 	}
-	return true // granted in the same moment
+	m.grantLocked()
+	m.mu.Unlock()
+	if i < 0 { // granted in the same moment
+		m.unbook(n)
+	}
+	return false
 }
 
 func (m *memory) grant() {

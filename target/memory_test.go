@@ -15,8 +15,9 @@ func TestMemoryServesWaitersInOrder(t *testing.T) {
 	}
 	var order []int64
 	var mu sync.Mutex
+	large := make(chan struct{})
 	var all sync.WaitGroup
-	for i, n := range []int64{9, 1} { // the large one first
+	for i, n := range []int64{9, 2} { // the large one first
 		all.Go(func() {
 			if !m.take(n, nil) {
 				t.Error("not granted")
@@ -24,6 +25,9 @@ func TestMemoryServesWaitersInOrder(t *testing.T) {
 			mu.Lock()
 			order = append(order, n)
 			mu.Unlock()
+			if n == 9 {
+				<-large
+			}
 			m.give(n)
 		})
 		for m.queued.Load() != int32(i+1) {
@@ -33,7 +37,11 @@ func TestMemoryServesWaitersInOrder(t *testing.T) {
 	if m.tryTake(1) {
 		t.Fatal("a newcomer overtook those who wait")
 	}
-	m.give(8)
+	m.give(8) // room for 9, or for 2, not for both
+	for m.queued.Load() != 1 {
+		time.Sleep(time.Millisecond)
+	}
+	close(large)
 	all.Wait()
 	if order[0] != 9 || m.used.Load() != 0 {
 		t.Fatalf("order %v, %d bytes still booked", order, m.used.Load())
