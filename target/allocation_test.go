@@ -1,0 +1,57 @@
+package target
+
+import (
+	"testing"
+
+	"github.com/isantarget/isantarget/iscsi"
+)
+
+// A READ and a WRITE allocate nothing from the PDU that comes in to the PDU that
+// goes out, client included.
+func TestReadAllocatesNothing(t *testing.T) {
+	r := newRig(t, 64<<20)
+	h := new(iscsi.BHS)
+	allocations := testing.AllocsPerRun(500, func() {
+		r.command(t, h, 0x28, 64, 8, nil)
+		if status := r.answer(t); status != 0 {
+			t.Fatalf("READ (10) ended with status %02Xh", status)
+		}
+	})
+	if allocations != 0 {
+		t.Errorf("%v allocations per READ, want 0", allocations)
+	}
+}
+
+func TestWriteAllocatesNothing(t *testing.T) {
+	r := newRig(t, 64<<20)
+	h, data := new(iscsi.BHS), make([]byte, 4096)
+	allocations := testing.AllocsPerRun(500, func() {
+		r.command(t, h, 0x2a, 64, 8, data)
+		if status := r.answer(t); status != 0 {
+			t.Fatalf("WRITE (10) ended with status %02Xh", status)
+		}
+	})
+	if allocations != 0 {
+		t.Errorf("%v allocations per WRITE, want 0", allocations)
+	}
+}
+
+func BenchmarkRead4K(b *testing.B) {
+	r := newRig(b, 64<<20)
+	h := new(iscsi.BHS)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		r.command(b, h, 0x28, uint32(i*8)%131072, 8, nil)
+		r.answer(b)
+	}
+}
+
+func BenchmarkWrite4K(b *testing.B) {
+	r := newRig(b, 64<<20)
+	h, data := new(iscsi.BHS), make([]byte, 4096)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		r.command(b, h, 0x2a, uint32(i*8)%131072, 8, data)
+		r.answer(b)
+	}
+}
