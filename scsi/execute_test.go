@@ -57,13 +57,13 @@ func TestExecutePanicEndsTheCommandAlone(t *testing.T) {
 	n := newNexus("a")
 	for _, traits := range []Traits{0, Inline} {
 		lu := newUnit(t, &fakeDevice{rows: []Operation{
-			row(0, traits, func(*Command) error { var m map[int]int; m[1] = 1; return nil }),
+			row(0, traits, func(c *Command) error { return []error{nil}[len(c.CDB)] }),
 			row(1, Inline, good),
 		}}, nil, n)
 		told := make(chan error, 1)
 		lu.Report = func(err error) { told <- err }
 		do(t, lu, n, 0, 0, 0, 0, 0, 0).wantSense(t, KeyHardwareError, ASCInternalTargetFailure)
-		if err := <-told; !strings.Contains(err.Error(), "nil map") || !strings.Contains(err.Error(), "execute_test.go") {
+		if err := <-told; !strings.Contains(err.Error(), "index out of range") || !strings.Contains(err.Error(), "execute_test.go") {
 			t.Errorf("Report heard %v: not what and where", err)
 		}
 		do(t, lu, n, 1, 0, 0, 0, 0, 0).wantStatus(t, Good)
