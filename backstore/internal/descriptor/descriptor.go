@@ -8,10 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/isantarget/isantarget/backstore"
+	"github.com/isantarget/isantarget/backstore/internal/gate"
 )
-
-// closing is the bit of Descriptor.users that is set by Close.
-const closing = 1 << 62
 
 // A Descriptor is an open file of the system. All its methods may be called at
 // once from many goroutines. Errors of I/O are *backstore.Error.
@@ -19,8 +17,7 @@ type Descriptor struct {
 	fd     int
 	direct *direct // nil: through the page cache
 
-	users atomic.Int64  // calls in flight, and the bit closing
-	idle  chan struct{} // told when users may have become zero while closing
+	gate *gate.Gate
 
 	syncs       flights
 	syncFailure atomic.Pointer[error] // the first failure of a sync, never taken back
@@ -31,7 +28,7 @@ type Descriptor struct {
 // New takes over the open descriptor fd. If align is not zero, fd was opened
 // with O_DIRECT and needs that alignment.
 func New(fd int, align Alignment) *Descriptor {
-	d := &Descriptor{fd: fd, idle: make(chan struct{}, 1)}
+	d := &Descriptor{fd: fd, gate: gate.New()}
 	if align != (Alignment{}) {
 		d.direct = newDirect(d, align)
 		// A direct read always waits for the device, RWF_NOWAIT or not.
@@ -44,17 +41,8 @@ func New(fd int, align Alignment) *Descriptor {
 // Close waits for the calls that are in flight, closes the descriptor, and gives
 // back its locks. Every later call fails with backstore.ErrGone.
 func (d *Descriptor) Close() error {
-	for {
-		n := d.users.Load()
-		if n&closing != 0 {
-			return &backstore.Error{Op: "close", Err: backstore.ErrGone}
-		}
-		if d.users.CompareAndSwap(n, n|closing) {
-			break
-		}
-	}
-	for d.users.Load() != closing {
-		<-d.idle
+	if !d.gate.Close() {
+		return &backstore.Error{Op: "close", Err: backstore.ErrGone}
 	}
 	if err := unix.Close(d.fd); err != nil {
 		return &backstore.Error{Op: "close", Err: err}
@@ -62,33 +50,14 @@ func (d *Descriptor) Close() error {
 	return nil
 }
 
-// enter keeps the descriptor open until leave. It reports false when the
-// descriptor is closing: the number may by now name another file.
-func (d *Descriptor) enter() bool {
-	if d.users.Add(1)&closing != 0 {
-		d.leave()
-		return false
-	}
-	return true
-}
-
-func (d *Descriptor) leave() {
-	if d.users.Add(-1) == closing {
-		select {
-		case d.idle <- struct{}{}:
-		default: // Close has been told and will look again
-		}
-	}
-}
-
 // Control calls f with the descriptor, which stays open until f returns. It is
 // for the system calls that the other methods do not make; f does not keep fd.
 // The error of f comes back as it is.
 func (d *Descriptor) Control(f func(fd int) error) error {
-	if !d.enter() {
+	if !d.gate.Enter() {
 		return backstore.ErrGone
 	}
-	defer d.leave()
+	defer d.gate.Leave()
 	for {
 		if err := f(d.fd); err != unix.EINTR {
 			return err
@@ -99,10 +68,10 @@ func (d *Descriptor) Control(f func(fd int) error) error {
 // Sync makes durable every write that returned before the call, and what is
 // needed to find it again (fdatasync(2)). Once it has failed it fails for ever.
 func (d *Descriptor) Sync() error {
-	if !d.enter() {
+	if !d.gate.Enter() {
 		return &backstore.Error{Op: "sync", Err: backstore.ErrGone}
 	}
-	defer d.leave()
+	defer d.gate.Leave()
 	if err := d.earlierFailure("sync"); err != nil {
 		return err
 	}
@@ -143,10 +112,10 @@ func (d *Descriptor) CanTryRead() bool {
 // The question is a write of one byte from an address that is not ours: a file
 // system that knows the flag comes as far as EFAULT (or EAGAIN).
 func (d *Descriptor) CanTryWrite() bool {
-	if d.tryWrite.refused.Load() || !d.enter() {
+	if d.tryWrite.refused.Load() || !d.gate.Enter() {
 		return false
 	}
-	defer d.leave()
+	defer d.gate.Leave()
 	err := writeFromNowhere(d.fd)
 	if !errors.Is(err, unix.EFAULT) && !errors.Is(err, unix.EAGAIN) {
 		d.tryWrite.refused.Store(true)

@@ -15,7 +15,7 @@ var errTruncated = fmt.Errorf("%w: it is shorter than when it was opened", backs
 
 // ReadAt fills all of p from off.
 func (d *Descriptor) ReadAt(p []byte, off int64) (int, error) {
-	if !d.enter() {
+	if !d.gate.Enter() {
 		return 0, failed("read", off, len(p), 0, backstore.ErrGone)
 	}
 	var n int
@@ -25,7 +25,7 @@ func (d *Descriptor) ReadAt(p []byte, off int64) (int, error) {
 	} else {
 		n, err = readFull(d.fd, p, off)
 	}
-	d.leave()
+	d.gate.Leave()
 	if err != nil {
 		return n, failed("read", off, len(p), n, err)
 	}
@@ -38,11 +38,11 @@ func (d *Descriptor) TryReadAt(p []byte, off int64) (int, error) {
 	if d.tryRead.refused.Load() {
 		return 0, backstore.ErrWouldBlock
 	}
-	if !d.enter() {
+	if !d.gate.Enter() {
 		return 0, failed("read", off, len(p), 0, backstore.ErrGone)
 	}
 	n, err := unix.Preadv2(d.fd, [][]byte{p}, off, unix.RWF_NOWAIT)
-	d.leave()
+	d.gate.Leave()
 	return d.tryRead.judge(n, len(p), err)
 }
 
@@ -57,11 +57,11 @@ func (d *Descriptor) TryWriteAt(p []byte, off int64) (int, error) {
 	if d.tryWrite.pointless() {
 		return 0, backstore.ErrWouldBlock
 	}
-	if !d.enter() {
+	if !d.gate.Enter() {
 		return 0, failed("write", off, len(p), 0, backstore.ErrGone)
 	}
 	n, err := unix.Pwritev2(d.fd, [][]byte{p}, off, unix.RWF_NOWAIT)
-	d.leave()
+	d.gate.Leave()
 	return d.tryWrite.judge(n, len(p), err)
 }
 
@@ -92,7 +92,7 @@ func (d *Descriptor) WriteThroughAt(p []byte, off int64) (int, error) {
 }
 
 func (d *Descriptor) write(op string, p []byte, off int64, flags int) (int, error) {
-	if !d.enter() {
+	if !d.gate.Enter() {
 		return 0, failed(op, off, len(p), 0, backstore.ErrGone)
 	}
 	var n int
@@ -102,7 +102,7 @@ func (d *Descriptor) write(op string, p []byte, off int64, flags int) (int, erro
 	} else {
 		n, err = writeFull(d.fd, p, off, flags)
 	}
-	d.leave()
+	d.gate.Leave()
 	if err != nil {
 		return n, failed(op, off, len(p), n, err)
 	}
