@@ -8,6 +8,7 @@ import (
 	"crypto/sha3"
 	"crypto/subtle"
 	"hash"
+	"slices"
 	"strconv"
 
 	"github.com/isantarget/isantarget/iscsi"
@@ -76,8 +77,27 @@ type chap struct {
 	challenge  []byte
 }
 
+// due are the keys that a step allows; none may come early or again.
+func (s chapStep) due() []string {
+	switch s {
+	case chapMethod:
+		return []string{"AuthMethod"}
+	case chapAlgorithm:
+		return []string{"CHAP_A"}
+	case chapAnswer:
+		return []string{"CHAP_N", "CHAP_R", "CHAP_I", "CHAP_C"}
+	}
+	return nil
+}
+
 // handle takes the security keys of one request and answers them.
 func (a *chap) handle(keys map[string]string) ([]iscsi.KeyValue, error) {
+	due := a.step.due()
+	for key := range keys {
+		if !slices.Contains(due, key) {
+			return nil, refuse(iscsi.LoginInitiatorError, "key %s where none or another is due (RFC 7143 12.1.3)", key)
+		}
+	}
 	switch a.step {
 	case chapMethod:
 		return a.chooseMethod(keys)
