@@ -38,7 +38,8 @@ type Connection struct {
 	// IgnorePings leaves the target's NOP-Ins without an answer.
 	IgnorePings bool
 
-	// Steps are the target's answers in the login, and Answers all their keys.
+	// Steps are the target's answers in the login so far, and Answers all their keys
+	// once it has succeeded.
 	Steps   []LoginStep
 	Answers map[string]string
 

@@ -67,11 +67,10 @@ func RandomISID() iscsi.ISID {
 
 // An exchange is a login under way.
 type exchange struct {
-	c     *Connection
-	l     *Login
-	itt   uint32
-	sent  int
-	steps []LoginStep
+	c    *Connection
+	l    *Login
+	itt  uint32
+	sent int
 }
 
 // Login leads the connection through the login phase. A target that says no gives a
@@ -84,11 +83,11 @@ func (c *Connection) Login(l Login) error {
 	s.InitiatorName, s.TargetName, s.ISID, c.CID = l.InitiatorName, l.TargetName, l.ISID, l.CID
 	e := &exchange{c: c, l: &l, itt: s.NextTag()}
 	c.ExpStatSN = l.ExpStatSN
-	defer func() { c.Steps = e.steps }()
+	c.Steps = nil
 	if err := e.run(); err != nil {
 		return err
 	}
-	final := &e.steps[len(e.steps)-1].Response
+	final := &c.Steps[len(c.Steps)-1].Response
 	if final.TSIH == 0 {
 		return violation("11.13.3", "TSIH is 0 in the final Login Response")
 	}
@@ -164,7 +163,7 @@ func (e *exchange) authenticate(next iscsi.Stage, names []iscsi.KeyValue) error 
 	if err := e.l.CHAP.authenticate(e, next); err != nil {
 		return err
 	}
-	if last := &e.steps[len(e.steps)-1]; !last.Response.Transit {
+	if last := &e.c.Steps[len(e.c.Steps)-1]; !last.Response.Transit {
 		return e.transit(iscsi.SecurityNegotiation, next, nil)
 	}
 	return nil
@@ -249,7 +248,7 @@ func (e *exchange) collect(stage iscsi.Stage, request iscsi.LoginRequest) (*Logi
 	for _, kv := range step.Pairs {
 		step.Keys[kv.Key] = kv.Value
 	}
-	e.steps = append(e.steps, step)
+	e.c.Steps = append(e.c.Steps, step)
 	return &step, nil
 }
 
@@ -283,7 +282,7 @@ func (e *exchange) receive() (r iscsi.LoginResponse, data []byte, err error) {
 	if err := r.Unmarshal(&p.BHS); err != nil {
 		return r, nil, err
 	}
-	first := len(e.steps) == 0 && e.c.ExpStatSN == e.l.ExpStatSN
+	first := len(e.c.Steps) == 0 && e.c.ExpStatSN == e.l.ExpStatSN
 	switch {
 	case r.Status.Class() != iscsi.LoginClassSuccess:
 		refusal := &Refusal{Status: r.Status, Keys: map[string]string{}}
@@ -309,7 +308,7 @@ func (e *exchange) receive() (r iscsi.LoginResponse, data []byte, err error) {
 func (e *exchange) settle() error {
 	c, s := e.c, e.c.Session
 	answers := map[string]string{}
-	for _, step := range e.steps {
+	for _, step := range c.Steps {
 		for _, kv := range step.Pairs {
 			answers[kv.Key] = kv.Value
 			if kv.Key == "MaxRecvDataSegmentLength" {
@@ -333,6 +332,7 @@ func (e *exchange) settle() error {
 			c.MaxRecv = int(n)
 		}
 	}
+	s.Parameters.FirstBurstLength = min(s.Parameters.FirstBurstLength, s.Parameters.MaxBurstLength) // 13.14
 	c.Answers = answers
 	c.Digests = Digests{Header: answers["HeaderDigest"] == "CRC32C", Data: answers["DataDigest"] == "CRC32C"}
 	return nil

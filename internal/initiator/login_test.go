@@ -64,7 +64,7 @@ func TestLoginPutsAnswersIntoForce(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, s := c.Session.Parameters, c.Session
-	if !c.Digests.Header || c.Digests.Data || p.InitialR2T || p.MaxBurstLength != 4096 || p.FirstBurstLength != 65536 || c.MaxSend != 4096 || c.MaxRecv != 65536 || p.PortalGroupTag != "1" {
+	if !c.Digests.Header || c.Digests.Data || p.InitialR2T || p.MaxBurstLength != 4096 || p.FirstBurstLength != 4096 || c.MaxSend != 4096 || c.MaxRecv != 65536 || p.PortalGroupTag != "1" {
 		t.Errorf("%+v, %+v", c, p)
 	}
 	if s.TSIH != 9 || s.CmdSN != 41 || s.ExpCmdSN != 41 || s.MaxCmdSN != 72 || c.ExpStatSN != 9 || s.ISID.Type() != iscsi.ISIDRandom {

@@ -30,6 +30,7 @@ type Config struct {
 	Target  string   // an IQN; "": [Target]
 	LUNs    []string // the values of --lun, in the order of their numbers
 	Args    []string // further arguments of serve
+	File    string   // a configuration file that says all this; Args alone count beside it
 }
 
 // A Daemon is one `isantarget serve` process, and after [Daemon.Restart] the next with the same arguments.
@@ -47,6 +48,12 @@ type Daemon struct {
 func Start(t testing.TB, c Config) *Daemon {
 	t.Helper()
 	d := &Daemon{t: t, dir: t.TempDir()}
+	if c.File != "" {
+		d.args = append([]string{"serve", "--config", c.File, "--ready-file", d.readyFile()}, c.Args...)
+		t.Cleanup(d.finish)
+		d.Restart()
+		return d
+	}
 	if len(c.Portals) == 0 {
 		c.Portals = []string{fmt.Sprintf("127.0.0.1:%d", FreePort(t))}
 	}
