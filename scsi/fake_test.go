@@ -197,7 +197,7 @@ func newUnit(t testing.TB, d *fakeDevice, keeper Keeper, nexuses ...*Nexus) *Log
 	}
 	for _, n := range nexuses {
 		lu.Attach(n)
-		if s := lu.TakeAttention(n); s == nil || s.Code != ASCPowerOnOccurred {
+		if s := lu.TakeAttention(n); s == nil || s.Code != ASCPowerOnResetOrBusDeviceResetOccurred {
 			t.Fatalf("an attached nexus has %v pending, want POWER ON OCCURRED", s)
 		}
 	}

@@ -178,7 +178,7 @@ func TestNexusLost_SAM5_6_3_4(t *testing.T) {
 		t.Errorf("%d nexuses have attentions though none is known with any", got)
 	}
 	r.lu.Attach(r.a)
-	do(t, r.lu, r.a, 1, 0, 0, 0, 0, 0).wantSense(t, KeyUnitAttention, ASCPowerOnOccurred)
+	do(t, r.lu, r.a, 1, 0, 0, 0, 0, 0).wantSense(t, KeyUnitAttention, ASCPowerOnResetOrBusDeviceResetOccurred)
 	r.lu.Manage(ClearTaskSet, r.b, 0)
 }
 

@@ -79,7 +79,8 @@ func (lu *LogicalUnit) establish(a *attentions, code SenseCode) {
 }
 
 // Attach makes n known to the unit (at login): a nexus that was not known has the unit
-// attention POWER ON OCCURRED (29/01), one that was lost I_T NEXUS LOSS OCCURRED (29/07).
+// attention POWER ON, RESET, OR BUS DEVICE RESET OCCURRED (29/00: libiscsi's tools retry
+// after that one, and fail after 29/01), one that was lost I_T NEXUS LOSS OCCURRED (29/07).
 // Commands of n may come only while it is attached.
 func (lu *LogicalUnit) Attach(n *Nexus) {
 	if lu.absent {
@@ -91,7 +92,7 @@ func (lu *LogicalUnit) Attach(n *Nexus) {
 	a := lu.know(n)
 	a.attached = true
 	if !known {
-		lu.establish(a, ASCPowerOnOccurred)
+		lu.establish(a, ASCPowerOnResetOrBusDeviceResetOccurred)
 	}
 }
 

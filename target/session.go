@@ -374,8 +374,8 @@ func (s *Session) await(bound time.Duration) bool {
 func (c *Connection) logEnd() {
 	cause := *c.cause.Load()
 	log := c.session.log.WithField("connection", c.cid)
-	if c.clean.Load() {
-		log.Infof("connection closed: %v", cause)
+	if c.clean.Load() || c.session.discovery {
+		log.Infof("connection closed: %v", describeEnd(cause))
 		return
 	}
 	log.Warnf("session lost: %v", describeEnd(cause))
