@@ -188,6 +188,9 @@ func (k checker) shape(l *LUN, at string) {
 	if l.Provisioning != "" && l.Kind != File && l.Kind != AnyKind {
 		k.fail(at+".provisioning", "is for image files; LUN %q is of kind %s", l.Name, l.Kind)
 	}
+	if l.Plugin != "" && l.Kind != Gotgt {
+		k.fail(at+".plugin", "is for kind gotgt; LUN %q is of another", l.Name)
+	}
 	if l.Direct && l.Kind != File && l.Kind != Block && l.Kind != AnyKind {
 		k.fail(at+".direct", "is for files and block devices; LUN %q is of kind %s", l.Name, l.Kind)
 	}

@@ -160,6 +160,7 @@ func TestErrors(t *testing.T) {
 		{"provisioning", lun + "provisioning = \"thin\"\n", `san.toml:4: lun.provisioning: "thin" is not known; known: sparse, fixed`},
 		{"provisioning of memory", "[[lun]]\nname = \"a\"\nkind = \"memory\"\nsize = \"1MiB\"\nprovisioning = \"sparse\"\n", `san.toml:5: lun.provisioning: is for image files; LUN "a" is of kind memory`},
 		{"direct memory", "[[lun]]\nname = \"a\"\nkind = \"memory\"\nsize = \"1MiB\"\ndirect = true\n", `san.toml:5: lun.direct: is for files and block devices; LUN "a" is of kind memory`},
+		{"plugin of a file", lun + "plugin = \"file\"\n", `san.toml:4: lun.plugin: is for kind gotgt; LUN "a" is of another`},
 		{"memory with a path", lun + "kind = \"memory\"\nsize = \"1MiB\"\n", `san.toml:1: lun: LUN "a" is of kind memory, which has no place; leave store and path out`},
 		{"memory without a size", "[[lun]]\nname = \"a\"\nkind = \"null\"\n", `san.toml:1: lun: LUN "a" is of kind null and needs a size; add size = "1GiB"`},
 		{"no medium", "[[lun]]\nname = \"a\"\n", `san.toml:1: lun: LUN "a" has no medium; add store = "..." or path = "/.../a.img"`},

@@ -15,6 +15,8 @@ type LUN struct {
 	Store string `toml:"store"`
 	Path  string `toml:"path"`
 
+	Plugin string `toml:"plugin"` // of gotgt: the name its backing store is registered by; empty: "file"
+
 	Size         Size         `toml:"size"`         // bytes; 0: the size that the image has
 	Provisioning Provisioning `toml:"provisioning"` // of an image that is yet to be made
 	Direct       bool         `toml:"direct"`       // around the page cache (O_DIRECT)

@@ -65,6 +65,11 @@ func (p *Provisioner) Apply(ctx context.Context, want configs.Config) (Report, e
 	next.serve()
 	report := next.report(plan)
 	report.Warnings = want.Warnings()
+	for _, l := range report.LUNs {
+		if l.Failure != nil {
+			p.log.WithField("lun", l.Name).WithError(l.Failure).Error("the LUN is not ready: its store cannot be opened; mend it and start again")
+		}
+	}
 	return report, nil
 }
 
@@ -114,15 +119,12 @@ func (r *running) open(ctx context.Context, plan *plan, revision string, log *lo
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		u, err := newUnit(l, r.state, revision, log)
+		u, err := newUnit(l, r.state, revision, plan.Limits.HangBound, log)
 		if err != nil {
 			errs = append(errs, plan.Errorf(fmt.Sprintf("lun[%d]", i), "%v", err))
 			continue
 		}
 		r.units[l.Name] = u
-		if u.failure != nil {
-			log.WithField("lun", l.Name).WithError(u.failure).Error("the LUN is not ready: its store cannot be opened; mend it and start again")
-		}
 	}
 	if len(errs) > 0 {
 		return errs

@@ -1,13 +1,16 @@
 package provision
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 
 	"github.com/isantarget/isantarget/backstore"
+	"github.com/isantarget/isantarget/backstore/block"
 	"github.com/isantarget/isantarget/backstore/file"
+	"github.com/isantarget/isantarget/backstore/gotgt"
 	"github.com/isantarget/isantarget/backstore/memory"
 	"github.com/isantarget/isantarget/backstore/null"
 	"github.com/isantarget/isantarget/configs"
@@ -26,8 +29,14 @@ func openers() map[configs.Kind]opener {
 				Direct: l.Direct, ReadOnly: l.ReadOnly,
 			})
 		},
+		configs.Block: func(l configs.LUN) (backstore.Store, error) {
+			return block.Open(block.Options{Path: l.Path, Direct: l.Direct, ReadOnly: l.ReadOnly})
+		},
 		configs.Memory: func(l configs.LUN) (backstore.Store, error) { return memory.New(int64(l.Size)) },
 		configs.Null:   func(l configs.LUN) (backstore.Store, error) { return null.New(int64(l.Size)) },
+		configs.Gotgt: func(l configs.LUN) (backstore.Store, error) {
+			return gotgt.OpenNamed(cmp.Or(l.Plugin, "file"), gotgt.Options{Path: l.Path, Size: int64(l.Size), ReadOnly: l.ReadOnly})
+		},
 	}
 }
 
@@ -59,9 +68,19 @@ func open(l configs.LUN) (backstore.Store, error) {
 	return do(l)
 }
 
-// refuses tells whether an error of open refuses the configuration: somebody
-// else uses the image, or there is none and none may be made. All others are
-// the image's own trouble.
-func refuses(err error) bool {
-	return errors.Is(err, backstore.ErrLocked) || errors.Is(err, fs.ErrNotExist)
+// refusal is the part of an error of open that refuses the configuration:
+// somebody else uses the store, or there is no image and none may be made. All
+// else is the store's own trouble; so is a device that is not there, for it may
+// have failed and may come back.
+func refusal(l configs.LUN, err error) error {
+	switch k := kind(l); {
+	case errors.Is(err, backstore.ErrLocked):
+		return err
+	case !errors.Is(err, fs.ErrNotExist) || k == configs.Block:
+		return nil
+	case k == configs.File && l.Size == 0 && !l.ReadOnly:
+		return fmt.Errorf("%w; to have it made, say how big: size=10GiB", err)
+	default:
+		return err
+	}
 }

@@ -3,7 +3,7 @@ package provision
 import (
 	"errors"
 	"fmt"
-	"io/fs"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -27,13 +27,16 @@ type unit struct {
 
 // newUnit opens the LUN l. An error refuses the configuration; where the image
 // alone is in trouble the unit is made without it.
-func newUnit(l configs.LUN, keep *state.Directory, revision string, log *logrus.Entry) (*unit, error) {
+func newUnit(l configs.LUN, keep *state.Directory, revision string, hangBound time.Duration, log *logrus.Entry) (*unit, error) {
 	u := &unit{config: l}
 	if err := u.open(); err != nil {
 		return nil, err
 	}
 	if err := u.present(keep, revision, log); err != nil {
 		return nil, errors.Join(err, u.close())
+	}
+	if hangBound > 0 {
+		u.lu.HangBound = hangBound
 	}
 	return u, nil
 }
@@ -49,10 +52,7 @@ func (u *unit) open() error {
 		err = errors.Join(err, u.medium.Close())
 		u.medium = nil
 	}
-	if refuses(err) {
-		if errors.Is(err, fs.ErrNotExist) && u.config.Size == 0 {
-			return fmt.Errorf("%w; to have it made, say how big: size=10GiB", err)
-		}
+	if err := refusal(u.config, err); err != nil {
 		return err
 	}
 	u.failure = err

@@ -2,7 +2,8 @@
 // (github.com/gostor/gotgt): an api.BackingStore, which is one of its plugins, or
 // an api.RemoteBackingStore, which is what a program that embeds gotgt hands to it.
 //
-// Nothing but these interfaces is used. What they leave open is settled here:
+// Nothing but these interfaces is used, and for OpenNamed the registry of plugins.
+// What they leave open is settled here:
 //
 //   - A plugin is told of a logical unit (api.SCSILu) that exists only for it. It
 //     gets Init and Open, at the end Close and Exit, as in the C program that

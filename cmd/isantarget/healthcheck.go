@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -73,7 +72,11 @@ func ping(ctx context.Context, address string) error {
 	if err := sendLogin(conn); err != nil {
 		return err
 	}
-	return receiveLogin(conn)
+	response, err := receiveLogin(conn)
+	if err != nil || response.Status != iscsi.LoginSuccess {
+		return err
+	}
+	return logOut(conn, response)
 }
 
 // sendLogin asks for a discovery session in one PDU, straight to the full
@@ -93,17 +96,33 @@ func sendLogin(w io.Writer) error {
 }
 
 // receiveLogin reads the answer, and is content with any that a live daemon gives.
-func receiveLogin(r io.Reader) error {
+func receiveLogin(r io.Reader) (iscsi.LoginResponse, error) {
 	var h iscsi.BHS
-	if _, err := io.ReadFull(r, h[:]); err != nil {
-		return fmt.Errorf("no answer to a login: %w", err)
-	}
 	var response iscsi.LoginResponse
+	if _, err := io.ReadFull(r, h[:]); err != nil {
+		return response, fmt.Errorf("no answer to a login: %w", err)
+	}
 	if err := response.Unmarshal(&h); err != nil {
-		return fmt.Errorf("the answer to a login is none: %w", err)
+		return response, fmt.Errorf("the answer to a login is none: %w", err)
 	}
 	if response.Status.Class() == iscsi.LoginClassTargetError {
-		return errors.New("the target says that it cannot serve: " + response.Status.String())
+		return response, fmt.Errorf("the target cannot serve: %v", response.Status)
+	}
+	rest := int64(h.TotalAHSLength() + h.DataSegmentLength() + iscsi.Pad(h.DataSegmentLength()))
+	_, err := io.CopyN(io.Discard, r, rest)
+	return response, err
+}
+
+// logOut takes leave, so that the daemon need not think that it lost us.
+func logOut(conn io.ReadWriter, login iscsi.LoginResponse) error {
+	logout := iscsi.LogoutRequest{Immediate: true, Reason: iscsi.CloseSession, InitiatorTaskTag: 1, CmdSN: login.ExpCmdSN, ExpStatSN: login.StatSN + 1}
+	var h iscsi.BHS
+	logout.Marshal(&h)
+	if _, err := conn.Write(h[:]); err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(conn, h[:]); err != nil {
+		return fmt.Errorf("no answer to a logout: %w", err)
 	}
 	return nil
 }

@@ -22,7 +22,12 @@ func serveCommand() *cli.Command {
 		Name:  "serve",
 		Usage: "serve LUNs until told to stop (SIGTERM or Ctrl-C)",
 		Description: "Without a flag: a sparse disk of 10 GiB in ./" + configs.DefaultFlagsState + ", for this host only.\n" +
-			"Flags serve one target; a file (--config) everything. `isantarget check FILE` explains a file.",
+			"Flags serve one target; a file (--config) serves all that there is.\n\n" +
+			"--lun NAME=PATH takes options behind commas: size=10GiB (makes a missing image), provisioning=sparse|fixed,\n" +
+			"block-size=512|4096, physical-block-size=4096, readonly, removable, direct, write-cache=off, serial=TEXT,\n" +
+			"kind=file|block|memory|null|gotgt. PATH is an image or a block device. LUN numbers count from 0.\n\n" +
+			"A flag that is not given may be set by its environment variable; ISANTARGET_LUN and ISANTARGET_PORTAL\n" +
+			"hold several values with blanks between them.",
 		Flags: append([]cli.Flag{
 			text("config", "serve what `FILE` says, and no other flag"),
 			text("ready-file", "write the URLs to `FILE` once logins are accepted"),
