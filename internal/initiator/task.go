@@ -196,6 +196,12 @@ func (c *Connection) onAsync(p *PDU) error {
 	return c.account(p, true)
 }
 
+// keepsTask reports whether a SCSI Response follows the Reject: of a command whose
+// immediate data was corrupt only the data is thrown away, not the command.
+func (r *Rejection) keepsTask() bool {
+	return r.Reason == iscsi.RejectDataDigestError && r.Header.Opcode() == iscsi.OpSCSICommand
+}
+
 func (c *Connection) onReject(p *PDU) error {
 	var r Rejection
 	if err := r.Unmarshal(&p.BHS); err != nil {
@@ -206,7 +212,7 @@ func (c *Connection) onReject(p *PDU) error {
 	}
 	copy(r.Header[:], p.Data)
 	c.Rejects = append(c.Rejects, r)
-	if t := c.tasks[r.Header.InitiatorTaskTag()]; t != nil && t.opcode == r.Header.Opcode() {
+	if t := c.tasks[r.Header.InitiatorTaskTag()]; t != nil && t.opcode == r.Header.Opcode() && !r.keepsTask() {
 		t.Reject = &r.Reject
 		t.finish(p)
 	}
