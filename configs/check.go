@@ -163,7 +163,7 @@ func (k checker) medium(l *LUN, at string) {
 	i := slices.IndexFunc(k.config.Stores, func(s Store) bool { return s.Name == l.Store })
 	switch {
 	case i < 0:
-		k.fail(at+".store", "there is no store %q%s", l.Store, didYouMean(l.Store, k.storeNames()))
+		k.fail(at+".store", "there is no store %q%s", l.Store, DidYouMean(l.Store, k.storeNames()))
 	case l.Path == "":
 		l.Path = filepath.Join(k.config.Stores[i].Path, l.Name+".img")
 	case !filepath.IsLocal(l.Path):
@@ -257,7 +257,7 @@ func (k checker) lunMap(luns map[int]string, path string) {
 		at := fmt.Sprintf("%s.%d", path, n)
 		name := luns[n]
 		if !slices.ContainsFunc(k.config.LUNs, func(l LUN) bool { return l.Name == name }) {
-			k.fail(at, "there is no LUN %q%s", name, didYouMean(name, k.lunNames()))
+			k.fail(at, "there is no LUN %q%s", name, DidYouMean(name, k.lunNames()))
 			continue
 		}
 		if first, twice := byName[name]; twice {

@@ -126,7 +126,7 @@ func (d *decoder) table(path string, in any, out reflect.Value) {
 	known := keys(out.Type())
 	for key := range values {
 		if !slices.Contains(known, key) {
-			d.fail(join(path, key), "unknown key%s", didYouMean(key, known))
+			d.fail(join(path, key), "unknown key%s", DidYouMean(key, known))
 		}
 	}
 	for i := range out.NumField() {

@@ -72,9 +72,9 @@ func nearest(word string, known []string) string {
 	return best
 }
 
-// didYouMean is a hint to put behind a message: "; did you mean ...?", what
+// DidYouMean is a hint to put behind a message: "; did you mean ...?", what
 // there is when nothing is near, or nothing when there is nothing.
-func didYouMean(word string, known []string) string {
+func DidYouMean(word string, known []string) string {
 	if n := nearest(word, known); n != "" {
 		return "; did you mean " + n + "?"
 	}

@@ -80,5 +80,5 @@ func choose(out *string, text []byte, choices []string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%q is not known%s", text, didYouMean(string(text), choices))
+	return fmt.Errorf("%q is not known%s", text, DidYouMean(string(text), choices))
 }

@@ -14,8 +14,9 @@ import (
 	"os"
 	"strings"
 
-	"github.com/agnivade/levenshtein"
 	"github.com/urfave/cli/v2"
+
+	"github.com/isantarget/isantarget/configs"
 )
 
 func main() {
@@ -64,7 +65,7 @@ func application(stdout, stderr io.Writer) *cli.App {
 		for _, command := range app.Commands {
 			verbs = append(verbs, command.Name)
 		}
-		return fmt.Errorf("unknown command %q%s", c.Args().First(), suggestion(c.Args().First(), verbs, "isantarget --help lists all"))
+		return fmt.Errorf("unknown command %q%s", c.Args().First(), configs.DidYouMean(c.Args().First(), verbs))
 	}
 	return app
 }
@@ -77,26 +78,12 @@ func usageError(c *cli.Context, err error, _ bool) error {
 		for _, f := range c.Command.Flags {
 			flags = append(flags, "--"+f.Names()[0])
 		}
-		return fmt.Errorf("unknown flag %s%s", name, suggestion(name, flags, c.Command.HelpName+" --help lists all"))
+		return fmt.Errorf("unknown flag %s%s", name, configs.DidYouMean(name, flags))
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "flag needs an argument: -"); ok {
 		return fmt.Errorf("--%s wants a value", strings.TrimPrefix(name, "-"))
 	}
 	return err
-}
-
-// suggestion is the word that was probably meant, or else what to do.
-func suggestion(word string, known []string, otherwise string) string {
-	best, distance := "", len(word)/2+1
-	for _, k := range known {
-		if d := levenshtein.ComputeDistance(word, k); d < distance {
-			best, distance = k, d
-		}
-	}
-	if best == "" {
-		return "; " + otherwise
-	}
-	return "; did you mean " + best + "?"
 }
 
 // noArguments refuses words that no flag takes.
