@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -14,61 +13,20 @@ import (
 
 	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/backstore/block"
+	"github.com/isantarget/isantarget/backstore/internal/loopdevice"
 	"github.com/isantarget/isantarget/backstore/storetest"
 )
 
 const size = 32 << 20
 
-// loop makes a loop device with sectors of the given size over a sparse file.
-func loop(t *testing.T, sector int, readOnly bool) string {
+// loop makes a loop device over a sparse file, and returns the paths of both.
+func loop(t *testing.T, sector int, readOnly bool) (device, under string) {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("loop devices need root")
-	}
-	control, err := unix.Open("/dev/loop-control", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Skipf("this machine has no loop devices: /dev/loop-control: %v", err)
-	}
-	defer func() { _ = unix.Close(control) }()
-	f, err := os.Create(filepath.Join(t.TempDir(), "disk"))
-	if err != nil {
+	under = filepath.Join(t.TempDir(), "disk")
+	if err := errors.Join(os.WriteFile(under, nil, 0o600), os.Truncate(under, size)); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = f.Close() }()
-	if err := f.Truncate(size); err != nil {
-		t.Fatal(err)
-	}
-	config := unix.LoopConfig{Fd: uint32(f.Fd()), Size: uint32(sector)}
-	if readOnly {
-		config.Info.Flags = unix.LO_FLAGS_READ_ONLY
-	}
-	for {
-		number, err := unix.IoctlRetInt(control, unix.LOOP_CTL_GET_FREE)
-		if err != nil {
-			t.Skipf("this machine gives no loop device: %v", err)
-		}
-		path := fmt.Sprintf("/dev/loop%d", number)
-		fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
-		if err != nil {
-			t.Skipf("the loop device %s cannot be opened: %v", path, err)
-		}
-		err = unix.IoctlLoopConfigure(fd, &config)
-		if err == unix.EBUSY { // someone else was faster
-			_ = unix.Close(fd)
-			continue
-		}
-		if err != nil {
-			_ = unix.Close(fd)
-			t.Fatalf("configure %s: %v", path, err)
-		}
-		t.Cleanup(func() {
-			if err := unix.IoctlSetInt(fd, unix.LOOP_CLR_FD, 0); err != nil {
-				t.Errorf("release %s: %v", path, err)
-			}
-			_ = unix.Close(fd)
-		})
-		return path
-	}
+	return loopdevice.New(t, loopdevice.Options{File: under, Sector: sector, ReadOnly: readOnly}), under
 }
 
 func TestStore(t *testing.T) {
@@ -85,7 +43,8 @@ func TestStore(t *testing.T) {
 					return s, nil
 				}
 				storetest.Run(t, func(t *testing.T) backstore.Store {
-					s, err := open(loop(t, sector, false))
+					path, _ := loop(t, sector, false)
+					s, err := open(path)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -101,7 +60,8 @@ func TestStore(t *testing.T) {
 
 func TestGeometry(t *testing.T) {
 	for _, sector := range []int{512, 4096} {
-		s, err := block.Open(block.Options{Path: loop(t, sector, false)})
+		path, _ := loop(t, sector, false)
+		s, err := block.Open(block.Options{Path: path})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,14 +80,10 @@ func TestGeometry(t *testing.T) {
 
 // What is unmapped is a hole in the file under the loop device.
 func TestUnmapAt_GivesSpaceBack(t *testing.T) {
-	path := loop(t, 512, false)
-	backing, err := os.ReadFile("/sys/block/" + filepath.Base(path) + "/loop/backing_file")
-	if err != nil {
-		t.Fatal(err)
-	}
+	path, under := loop(t, 512, false)
 	used := func() int64 {
 		var st unix.Stat_t
-		if err := unix.Stat(strings.TrimSpace(string(backing)), &st); err != nil {
+		if err := unix.Stat(under, &st); err != nil {
 			t.Fatal(err)
 		}
 		return st.Blocks * 512
@@ -157,7 +113,7 @@ func TestUnmapAt_GivesSpaceBack(t *testing.T) {
 }
 
 func TestOpen_Exclusive(t *testing.T) {
-	path := loop(t, 512, false)
+	path, _ := loop(t, 512, false)
 	s, err := block.Open(block.Options{Path: path})
 	if err != nil {
 		t.Fatal(err)
@@ -172,21 +128,8 @@ func TestOpen_Exclusive(t *testing.T) {
 
 // A device that is mounted is refused, and the reason names the folder.
 func TestOpen_Mounted(t *testing.T) {
-	path := loop(t, 512, false)
-	if out, err := exec.Command("mkfs.ext4", "-q", path).CombinedOutput(); errors.Is(err, exec.ErrNotFound) {
-		t.Skip("there is no mkfs.ext4 to make a file system with")
-	} else if err != nil {
-		t.Fatalf("mkfs.ext4: %v: %s", err, out)
-	}
-	folder := t.TempDir()
-	if err := unix.Mount(path, folder, "ext4", 0, ""); err != nil {
-		t.Skipf("a file system cannot be mounted here: %v", err)
-	}
-	defer func() {
-		if err := unix.Unmount(folder, 0); err != nil {
-			t.Error(err)
-		}
-	}()
+	path, _ := loop(t, 512, false)
+	folder := loopdevice.Format(t, path, "ext4")
 	_, err := block.Open(block.Options{Path: path})
 	if !errors.Is(err, backstore.ErrLocked) || !strings.Contains(err.Error(), "mounted on "+folder) {
 		t.Errorf("a mounted device: %v", err)
@@ -205,7 +148,7 @@ func TestOpen_RefusesWithAReason(t *testing.T) {
 }
 
 func TestOpen_WriteProtected(t *testing.T) {
-	path := loop(t, 512, true)
+	path, _ := loop(t, 512, true)
 	if _, err := block.Open(block.Options{Path: path}); err == nil || !strings.Contains(err.Error(), "read-only") {
 		t.Errorf("a write-protected device for writing: %v", err)
 	}

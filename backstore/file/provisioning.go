@@ -41,7 +41,13 @@ func (s *Store) ZeroAt(off, length int64, unmap bool) error {
 		// may take the space that was promised. ext4 converts it in place.
 		return errors.ErrUnsupported
 	}
-	return s.fallocate("zero", unix.FALLOC_FL_ZERO_RANGE, off, length)
+	err := s.fallocate("zero", unix.FALLOC_FL_ZERO_RANGE, off, length)
+	if s.provisioning == Fixed && errors.Is(err, backstore.ErrNoSpace) {
+		// Converting a part of an extent makes more extents, and on a full file
+		// system there is no room to note them. Writing zeros needs none.
+		return errors.ErrUnsupported
+	}
+	return err
 }
 
 func (s *Store) fallocate(op string, mode uint32, off, length int64) error {

@@ -19,6 +19,7 @@ type Descriptor struct {
 
 	gate *gate.Gate
 
+	through     *descriptions
 	syncs       flights
 	syncFailure atomic.Pointer[error] // the first failure of a sync, never taken back
 
@@ -28,9 +29,9 @@ type Descriptor struct {
 // New takes over the open descriptor fd. If align is not zero, fd was opened
 // with O_DIRECT and needs that alignment.
 func New(fd int, align Alignment) *Descriptor {
-	d := &Descriptor{fd: fd, gate: gate.New()}
+	d := &Descriptor{fd: fd, gate: gate.New(), through: newDescriptions(fd, align != Alignment{})}
 	if align != (Alignment{}) {
-		d.direct = newDirect(d, align)
+		d.direct = newDirect(align)
 		// A direct read always waits for the device, RWF_NOWAIT or not.
 		d.tryRead.refused.Store(true)
 		d.tryWrite.refused.Store(true)
@@ -44,6 +45,7 @@ func (d *Descriptor) Close() error {
 	if !d.gate.Close() {
 		return &backstore.Error{Op: "close", Err: backstore.ErrGone}
 	}
+	d.through.close()
 	if err := unix.Close(d.fd); err != nil {
 		return &backstore.Error{Op: "close", Err: err}
 	}

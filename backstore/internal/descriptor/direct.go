@@ -19,7 +19,6 @@ type Alignment struct {
 // A direct does transfers of any alignment on a descriptor that takes aligned
 // ones only.
 type direct struct {
-	fd     int
 	align  Alignment
 	bounce sync.Pool // of *[]byte, aligned
 
@@ -29,8 +28,8 @@ type direct struct {
 	edges sync.RWMutex
 }
 
-func newDirect(d *Descriptor, align Alignment) *direct {
-	t := &direct{fd: d.fd, align: align}
+func newDirect(align Alignment) *direct {
+	t := &direct{align: align}
 	t.bounce.New = func() any {
 		alignment := max(align.Memory, align.Offset)
 		raw := make([]byte, bounceSize+alignment)
@@ -59,16 +58,16 @@ func (t *direct) around(off int64, length int) (start int64, span, use int) {
 	return start, span, use
 }
 
-func (t *direct) read(p []byte, off int64) (int, error) {
+func (t *direct) read(fd int, p []byte, off int64) (int, error) {
 	if t.inPlace(p, off) {
-		return readFull(t.fd, p, off)
+		return readFull(fd, p, off)
 	}
 	bounce := t.bounce.Get().(*[]byte)
 	defer t.bounce.Put(bounce)
 	for n := 0; n < len(p); {
 		start, span, use := t.around(off+int64(n), len(p)-n)
 		skip := int(off + int64(n) - start)
-		m, err := readFull(t.fd, (*bounce)[:span], start)
+		m, err := readFull(fd, (*bounce)[:span], start)
 		got := min(max(m-skip, 0), use)
 		n += copy(p[n:], (*bounce)[skip:skip+got])
 		if err != nil && got < use {
@@ -78,7 +77,7 @@ func (t *direct) read(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
-func (t *direct) write(p []byte, off int64, flags int) (int, error) {
+func (t *direct) write(fd int, p []byte, off int64, flags int) (int, error) {
 	if !t.aligned(off, len(p)) {
 		t.edges.Lock()
 		defer t.edges.Unlock()
@@ -86,7 +85,7 @@ func (t *direct) write(p []byte, off int64, flags int) (int, error) {
 		t.edges.RLock()
 		defer t.edges.RUnlock()
 		if t.inPlace(p, off) {
-			return writeFull(t.fd, p, off, flags)
+			return writeFull(fd, p, off, flags)
 		}
 	}
 	bounce := t.bounce.Get().(*[]byte)
@@ -95,11 +94,11 @@ func (t *direct) write(p []byte, off int64, flags int) (int, error) {
 		start, span, use := t.around(off+int64(n), len(p)-n)
 		skip := int(off + int64(n) - start)
 		piece := (*bounce)[:span]
-		if err := t.readEdges(piece, start, skip, skip+use); err != nil {
+		if err := t.readEdges(fd, piece, start, skip, skip+use); err != nil {
 			return n, err
 		}
 		copy(piece[skip:], p[n:n+use])
-		m, err := writeFull(t.fd, piece, start, flags)
+		m, err := writeFull(fd, piece, start, flags)
 		if err != nil {
 			return n + min(max(m-skip, 0), use), err
 		}
@@ -109,16 +108,16 @@ func (t *direct) write(p []byte, off int64, flags int) (int, error) {
 }
 
 // readEdges fills what piece, which lies at start, has before from and after to.
-func (t *direct) readEdges(piece []byte, start int64, from, to int) error {
+func (t *direct) readEdges(fd int, piece []byte, start int64, from, to int) error {
 	block := t.align.Offset
 	if from > 0 {
-		if _, err := readFull(t.fd, piece[:block], start); err != nil {
+		if _, err := readFull(fd, piece[:block], start); err != nil {
 			return err
 		}
 	}
 	last := len(piece) - block
 	if to < len(piece) && (last > 0 || from == 0) {
-		if _, err := readFull(t.fd, piece[last:], start+int64(last)); err != nil {
+		if _, err := readFull(fd, piece[last:], start+int64(last)); err != nil {
 			return err
 		}
 	}

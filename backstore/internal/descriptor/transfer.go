@@ -21,7 +21,7 @@ func (d *Descriptor) ReadAt(p []byte, off int64) (int, error) {
 	var n int
 	var err error
 	if d.direct != nil {
-		n, err = d.direct.read(p, off)
+		n, err = d.direct.read(d.fd, p, off)
 	} else {
 		n, err = readFull(d.fd, p, off)
 	}
@@ -48,7 +48,15 @@ func (d *Descriptor) TryReadAt(p []byte, off int64) (int, error) {
 
 // WriteAt writes all of p at off.
 func (d *Descriptor) WriteAt(p []byte, off int64) (int, error) {
-	return d.write("write", p, off, 0)
+	if !d.gate.Enter() {
+		return 0, failed("write", off, len(p), 0, backstore.ErrGone)
+	}
+	n, err := d.writeOn(d.fd, p, off, 0)
+	d.gate.Leave()
+	if err != nil {
+		return n, failed("write", off, len(p), n, err)
+	}
+	return n, nil
 }
 
 // TryWriteAt is WriteAt if that needs no waiting; else backstore.ErrWouldBlock,
@@ -68,45 +76,52 @@ func (d *Descriptor) TryWriteAt(p []byte, off int64) (int, error) {
 // WriteThroughAt is WriteAt, and returns when p is durable. It fails as Sync
 // does once a sync has failed.
 func (d *Descriptor) WriteThroughAt(p []byte, off int64) (int, error) {
+	if !d.gate.Enter() {
+		return 0, failed("write", off, len(p), 0, backstore.ErrGone)
+	}
+	defer d.gate.Leave()
 	if err := d.earlierFailure("write through"); err != nil {
 		return 0, err
 	}
-	n, err := d.write("write", p, off, unix.RWF_DSYNC)
-	switch {
-	case err == nil:
-		return n, d.earlierFailure("write through")
-	case isErrno(err, unix.EOPNOTSUPP, unix.ENOSYS):
-		if n, err = d.write("write", p, off, 0); err != nil {
-			return n, err
-		}
-		return n, d.Sync()
+	fd := d.through.borrow()
+	if fd < 0 {
+		return d.writeThenSync(p, off)
+	}
+	n, err := d.writeOn(fd, p, off, unix.RWF_DSYNC)
+	d.through.giveBack(fd)
+	switch err {
+	case nil:
+		return n, nil
+	case unix.EOPNOTSUPP, unix.ENOSYS:
+		return d.writeThenSync(p, off)
 	}
 	// Was it the write that failed, which is this caller's affair alone, or the
-	// sync after it, which may have reported the loss of other writes? If the
-	// bytes can be written without the sync, it was the sync.
-	if _, again := d.write("write", p, off, 0); again == nil {
+	// sync after it, which may have told of the loss of other writes? If the
+	// bytes can be written without a sync, it was the sync.
+	if _, again := d.writeOn(d.fd, p, off, 0); again == nil {
 		_ = d.rememberFailure("write through", err)
-		return 0, failed("write through", off, len(p), 0, err)
+		n = 0
 	}
-	return n, err
+	return n, failed("write through", off, len(p), n, err)
 }
 
-func (d *Descriptor) write(op string, p []byte, off int64, flags int) (int, error) {
-	if !d.gate.Enter() {
-		return 0, failed(op, off, len(p), 0, backstore.ErrGone)
-	}
-	var n int
-	var err error
-	if d.direct != nil {
-		n, err = d.direct.write(p, off, flags)
-	} else {
-		n, err = writeFull(d.fd, p, off, flags)
-	}
-	d.gate.Leave()
+// writeThenSync is WriteThroughAt by other means.
+func (d *Descriptor) writeThenSync(p []byte, off int64) (int, error) {
+	n, err := d.writeOn(d.fd, p, off, 0)
 	if err != nil {
-		return n, failed(op, off, len(p), n, err)
+		return n, failed("write through", off, len(p), n, err)
+	}
+	if err := d.Sync(); err != nil {
+		return 0, err
 	}
 	return n, nil
+}
+
+func (d *Descriptor) writeOn(fd int, p []byte, off int64, flags int) (int, error) {
+	if d.direct != nil {
+		return d.direct.write(fd, p, off, flags)
+	}
+	return writeFull(fd, p, off, flags)
 }
 
 // readFull repeats pread(2) until p is full.
@@ -163,17 +178,4 @@ func writeFromNowhere(fd int) error {
 func failed(op string, off int64, length, n int, err error) error {
 	n = max(n, 0)
 	return &backstore.Error{Op: op, Offset: off + int64(n), Length: int64(length - n), Err: err}
-}
-
-func isErrno(err error, errnos ...unix.Errno) bool {
-	e, ok := err.(*backstore.Error)
-	if !ok {
-		return false
-	}
-	for _, errno := range errnos {
-		if e.Err == errno {
-			return true
-		}
-	}
-	return false
 }

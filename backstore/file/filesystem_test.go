@@ -1,0 +1,241 @@
+package file_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/isantarget/isantarget/backstore"
+	"github.com/isantarget/isantarget/backstore/file"
+	"github.com/isantarget/isantarget/backstore/internal/loopdevice"
+)
+
+// fileSystem makes a file system on a loop device and returns where it is mounted.
+func fileSystem(t *testing.T, kind string, bytes int64) string {
+	t.Helper()
+	disk := filepath.Join(t.TempDir(), "disk")
+	if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, bytes)); err != nil {
+		t.Fatal(err)
+	}
+	return loopdevice.Format(t, loopdevice.New(t, loopdevice.Options{File: disk}), kind)
+}
+
+// Each file system has its own idea of holes and of what can be done at once.
+func TestStore_FileSystems(t *testing.T) {
+	for _, kind := range []string{"ext4", "xfs", "btrfs"} {
+		t.Run(kind, func(t *testing.T) {
+			folder := fileSystem(t, kind, 512<<20)
+			for _, o := range []file.Options{{Provisioning: file.Sparse}, {Provisioning: file.Fixed}, {Provisioning: file.Sparse, Direct: true}} {
+				if kind == "btrfs" && o.Provisioning == file.Fixed {
+					continue // copies on write: see the package comment
+				}
+				t.Run(fmt.Sprintf("%v/direct=%v", o.Provisioning, o.Direct), func(t *testing.T) { suite(t, folder, o) })
+			}
+		})
+	}
+}
+
+// What a file system can do is known, so that a change of it does not go by
+// unnoticed (Linux 6.18).
+func TestFeatures_FileSystems(t *testing.T) {
+	always := backstore.CanUnmap | backstore.CanZero | backstore.CanMap | backstore.CanWriteThrough | backstore.CanCopy | backstore.ReadsZeros
+	for kind, more := range map[string]backstore.Features{
+		"ext4": backstore.CanTryRead, "xfs": backstore.CanTryRead | backstore.CanTryWrite, "btrfs": backstore.CanTryRead, "tmpfs": 0,
+	} {
+		t.Run(kind, func(t *testing.T) {
+			folder := ""
+			if kind == "tmpfs" {
+				folder = tmpfs(t)
+			} else {
+				folder = fileSystem(t, kind, 512<<20)
+			}
+			s := open(t, file.Options{Path: filepath.Join(folder, "image"), Create: true, Size: size})
+			defer func() { _ = s.Close() }()
+			if got := s.Features(); !got.Has(always | more&backstore.CanTryRead) {
+				t.Errorf("the features are %v, want at least %v", got, always|more)
+			} else if got != always|more {
+				t.Logf("this kernel differs from Linux 6.18: the features are %v, there %v", got, always|more)
+			}
+			if g := s.Geometry(); g.Unmap != 4096 || g.Physical != 4096 {
+				t.Errorf("Geometry is %+v", g)
+			}
+		})
+	}
+}
+
+// fillUp takes all the space of a file system.
+func fillUp(t *testing.T, folder string) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(folder, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	p := make([]byte, 1<<20)
+	for i := range p {
+		p[i] = 1
+	}
+	for len(p) > 0 {
+		if _, err := f.Write(p); err != nil {
+			p = p[:len(p)/2]
+		}
+	}
+	if err := f.Sync(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Every byte of a fixed image can be written, zeroed and written again when the
+// file system has no space left.
+func TestFixed_NeverRunsOutOfSpace(t *testing.T) {
+	for kind, bytes := range map[string]int64{"ext4": 96 << 20, "xfs": 320 << 20} {
+		for _, direct := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/direct=%v", kind, direct), func(t *testing.T) {
+				folder := fileSystem(t, kind, bytes)
+				s := open(t, file.Options{Path: filepath.Join(folder, "image"), Create: true, Size: size, Provisioning: file.Fixed, Direct: direct})
+				defer func() { _ = s.Close() }()
+				fillUp(t, folder)
+				m := backstore.Bind(s)
+				p := make([]byte, 64<<10)
+				for i := range p {
+					p[i] = 0xa5
+				}
+				for off := int64(0); off < size; off += 8192 { // each write splits an unwritten extent
+					if _, err := m.WriteAt(p[:4096], off); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := m.Sync(); err != nil {
+					t.Fatal(err)
+				}
+				for round := range 2 {
+					for off := int64(0); off < size; off += int64(len(p)) {
+						if _, err := m.WriteAt(p, off); err != nil {
+							t.Fatalf("round %d: %v", round, err)
+						}
+					}
+					for off := int64(0); off < size; off += 1 << 20 {
+						if err := m.ZeroAt(off, 512<<10, round == 1); err != nil {
+							t.Fatalf("round %d: %v", round, err)
+						}
+					}
+					if err := m.Sync(); err != nil {
+						t.Fatalf("round %d: %v", round, err)
+					}
+				}
+				if _, err := m.WriteThroughAt(p, 0); err != nil {
+					t.Fatal(err)
+				}
+			})
+		}
+	}
+}
+
+// A sparse image that finds no space says so at the write that needs it, never at
+// a sync; what has space goes on; and UNMAP makes room.
+func TestSparse_OutOfSpace(t *testing.T) {
+	for kind, bytes := range map[string]int64{"ext4": 96 << 20, "xfs": 320 << 20} {
+		t.Run(kind, func(t *testing.T) {
+			folder := fileSystem(t, kind, bytes)
+			s := open(t, file.Options{Path: filepath.Join(folder, "image"), Create: true, Size: 1 << 40})
+			defer func() { _ = s.Close() }()
+			p := make([]byte, 1<<20)
+			for i := range p {
+				p[i] = 0xa5
+			}
+			if _, err := s.WriteAt(p, 0); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Sync(); err != nil {
+				t.Fatal(err)
+			}
+			var failure *backstore.Error
+			for off := int64(1 << 20); failure == nil; off += 3 << 20 {
+				if off > 1<<32 {
+					t.Fatal("there is no end of space")
+				}
+				if n, err := s.WriteAt(p, off); err != nil {
+					if !errors.Is(err, backstore.ErrNoSpace) || !errors.As(err, &failure) || failure.Offset != off+int64(n) {
+						t.Fatalf("the write at %d: %d, %v", off, n, err)
+					}
+				}
+			}
+			t.Log(failure)
+			if _, err := s.WriteAt(p, 0); err != nil {
+				t.Errorf("an overwrite: %v", err)
+			}
+			if err := s.Sync(); err != nil {
+				t.Errorf("Sync: %v", err)
+			}
+			if err := s.UnmapAt(1<<20, 16<<20); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Sync(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.WriteAt(p, 1<<39); err != nil {
+				t.Errorf("a write after UNMAP: %v", err)
+			}
+		})
+	}
+}
+
+// Where the file system can share blocks, a copy takes no space.
+func TestCopyAt_SharesBlocks(t *testing.T) {
+	for _, kind := range []string{"xfs", "btrfs"} {
+		t.Run(kind, func(t *testing.T) {
+			folder := fileSystem(t, kind, 512<<20)
+			from := open(t, file.Options{Path: filepath.Join(folder, "from"), Create: true, Size: size})
+			to := open(t, file.Options{Path: filepath.Join(folder, "to"), Create: true, Size: size})
+			defer func() { _, _ = from.Close(), to.Close() }()
+			p := make([]byte, 16<<20)
+			for i := range p {
+				p[i] = byte(i>>8) | 1
+			}
+			if _, err := from.WriteAt(p, 0); err != nil {
+				t.Fatal(err)
+			}
+			if err := from.Sync(); err != nil {
+				t.Fatal(err)
+			}
+			free := func() uint64 {
+				var st unix.Statfs_t
+				if err := unix.Statfs(folder, &st); err != nil {
+					t.Fatal(err)
+				}
+				return st.Bfree * uint64(st.Bsize)
+			}
+			before := free()
+			if err := backstore.Bind(to).CopyAt(4<<20, backstore.Bind(from), 0, 16<<20); err != nil {
+				t.Fatal(err)
+			}
+			if err := to.Sync(); err != nil {
+				t.Fatal(err)
+			}
+			if after := free(); before > after && before-after > 4<<20 {
+				t.Errorf("a copy of 16 MiB took %d bytes", before-after)
+			}
+			got := make([]byte, len(p))
+			if _, err := to.ReadAt(got, 4<<20); err != nil || string(got) != string(p) {
+				t.Errorf("the copy differs, %v", err)
+			}
+		})
+	}
+}
+
+// The space of a fixed image is its own: a copy into or out of it shares nothing.
+func TestCopyAt_FixedSharesNothing(t *testing.T) {
+	folder := fileSystem(t, "xfs", 512<<20)
+	fixed := open(t, file.Options{Path: filepath.Join(folder, "fixed"), Create: true, Size: size, Provisioning: file.Fixed})
+	sparse := open(t, file.Options{Path: filepath.Join(folder, "sparse"), Create: true, Size: size})
+	defer func() { _, _ = fixed.Close(), sparse.Close() }()
+	for _, err := range []error{fixed.CopyAt(0, sparse, 0, 1<<20), sparse.CopyAt(0, fixed, 0, 1<<20)} {
+		if !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("CopyAt with a fixed image: %v, want errors.ErrUnsupported", err)
+		}
+	}
+}

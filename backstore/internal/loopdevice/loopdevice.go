@@ -1,0 +1,101 @@
+// Package loopdevice gives tests real block devices and real file systems: loop
+// devices over files of their own. It needs root and a kernel with loop devices;
+// where there are none the test is skipped and says so.
+package loopdevice
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Options says what a device is like.
+type Options struct {
+	File     string // what is under it; it exists
+	Sector   int    // bytes; 0: 512
+	ReadOnly bool
+}
+
+// New makes a loop device and returns its path. It goes away with the test.
+func New(t testing.TB, o Options) string {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("loop devices need root")
+	}
+	control, err := unix.Open("/dev/loop-control", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Skipf("this machine has no loop devices: /dev/loop-control: %v", err)
+	}
+	defer func() { _ = unix.Close(control) }()
+	f, err := os.OpenFile(o.File, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	config := unix.LoopConfig{Fd: uint32(f.Fd()), Size: uint32(max(o.Sector, 512))}
+	if o.ReadOnly {
+		config.Info.Flags = unix.LO_FLAGS_READ_ONLY
+	}
+	for {
+		number, err := unix.IoctlRetInt(control, unix.LOOP_CTL_GET_FREE)
+		if err != nil {
+			t.Skipf("this machine gives no loop device: %v", err)
+		}
+		path := fmt.Sprintf("/dev/loop%d", number)
+		fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Skipf("the loop device %s cannot be opened: %v", path, err)
+		}
+		err = unix.IoctlLoopConfigure(fd, &config)
+		if err == unix.EBUSY { // someone else was faster
+			_ = unix.Close(fd)
+			continue
+		}
+		if err != nil {
+			_ = unix.Close(fd)
+			t.Fatalf("configure %s: %v", path, err)
+		}
+		t.Cleanup(func() {
+			if err := unix.IoctlSetInt(fd, unix.LOOP_CLR_FD, 0); err != nil {
+				t.Errorf("release %s: %v", path, err)
+			}
+			_ = unix.Close(fd)
+		})
+		return path
+	}
+}
+
+// Format makes a file system of a kind ("ext4", "xfs", "btrfs") on a device and
+// mounts it on a folder that goes away with the test.
+func Format(t testing.TB, device, kind string, options ...string) string {
+	t.Helper()
+	tool := "mkfs." + kind
+	if out, err := exec.Command(tool, append(options, "-q", device)...).CombinedOutput(); errors.Is(err, exec.ErrNotFound) {
+		t.Skipf("there is no %s to make a file system with", tool)
+	} else if err != nil {
+		t.Fatalf("%s: %v: %s", tool, err, out)
+	}
+	return Mount(t, device, kind, "")
+}
+
+// Mount mounts a file system on a folder that goes away with the test.
+func Mount(t testing.TB, device, kind, data string) string {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("mounting needs root")
+	}
+	folder := t.TempDir()
+	if err := unix.Mount(device, folder, kind, 0, data); err != nil {
+		t.Skipf("a file system of kind %s cannot be mounted here: %v", kind, err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(folder, 0); err != nil {
+			t.Errorf("unmount %s: %v", folder, err)
+		}
+	})
+	return folder
+}
