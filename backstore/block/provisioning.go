@@ -21,9 +21,6 @@ func (s *Store) UnmapAt(off, length int64) error {
 		return s.zero("unmap", unix.FALLOC_FL_PUNCH_HOLE, off, length)
 	case discards:
 		first, last := s.wholeSectors(off, length)
-		if first >= last {
-			return nil
-		}
 		if err := s.discard(first, last-first); err != nil {
 			return &backstore.Error{Op: "unmap", Offset: off, Length: length, Err: err}
 		}
@@ -76,8 +73,12 @@ func (s *Store) fallocate(mode uint32, off, length int64) error {
 	})
 }
 
+// discard discards whole sectors, if there are any.
 func (s *Store) discard(off, length int64) error {
 	return s.descriptor.Change(func(fd int) error {
+		if length <= 0 {
+			return nil
+		}
 		span := [2]uint64{uint64(off), uint64(length)}
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.BLKDISCARD, uintptr(unsafe.Pointer(&span)))
 		runtime.KeepAlive(&span)

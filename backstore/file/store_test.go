@@ -65,9 +65,11 @@ func suite(t *testing.T, folder string, o file.Options) {
 func TestStore(t *testing.T) {
 	for name, folder := range folders(t) {
 		for _, o := range []file.Options{
-			{Provisioning: file.Sparse}, {Provisioning: file.Fixed},
-			{Provisioning: file.Sparse, Direct: true}, {Provisioning: file.Fixed, Direct: true},
+			{Provisioning: file.Sparse}, {Provisioning: file.Fixed}, {Provisioning: file.Sparse, Direct: true},
 		} {
+			if o.Direct && name == "tmpfs" {
+				continue // takes O_DIRECT, and has nothing but the page cache
+			}
 			t.Run(fmt.Sprintf("%s/%v/direct=%v", name, o.Provisioning, o.Direct), func(t *testing.T) { suite(t, folder, o) })
 		}
 	}
