@@ -196,10 +196,11 @@ func (b *batch) encodeResponse(q *transmitQueue, t *task) {
 }
 
 // residual compares what the CDB asked for with what the initiator expected
-// (RFC 7143 11.4.5). A command that failed has moved only its Data-In.
+// (RFC 7143 11.4.5). A command that failed has moved only its Data-In; that the
+// initiator expected less than the CDB asked for stays true.
 func (t *task) residual() (overflow, underflow bool, n uint32) {
 	length := t.Length
-	if t.Status != scsi.Good && t.Status != scsi.ConditionMet {
+	if t.Status != scsi.Good && t.Status != scsi.ConditionMet && length <= t.expected {
 		length = len(t.dataIn())
 	}
 	switch {

@@ -233,8 +233,8 @@ func TestAbort_BetweenPieces(t *testing.T) {
 	for name, c := range map[string]struct{ cdb, out []byte }{
 		"VERIFY":             {cdb(form16, 0x8f, 0, 0, 1<<18), nil},
 		"VERIFY one block":   {cdb(form16, 0x8f, flagBYTCHK, 0, 1<<18), make([]byte, 512)},
-		"WRITE SAME":         {cdb(form16, 0x93, 0, 0, 1<<18), block},
-		"WRITE SAME zeros":   {cdb(form16, 0x93, flagNDOB, 0, 1<<18), nil},
+		"WRITE SAME":         {cdb(form16, 0x93, 0, 0, 1<<15), block},
+		"WRITE SAME zeros":   {cdb(form16, 0x93, flagNDOB, 0, 1<<15), nil},
 		"FORMAT UNIT":        {format(0), nil},
 		"PRE-FETCH":          {cdb(form16, 0x90, 0, 0, 1<<16), nil},
 		"UNMAP":              {unmapCDB(24), unmapParameters([2]uint64{0, 1 << 18})},

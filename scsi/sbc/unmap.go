@@ -13,8 +13,9 @@ const (
 
 	// maximumUnmapDescriptors is as many as a parameter list can hold.
 	maximumUnmapDescriptors = (1<<16 - 1 - unmapHeader) / unmapDescriptor
-	// maximumUnmapLength bounds one UNMAP (VPD B0h), in bytes.
-	maximumUnmapLength = 4 << 30
+	// maximumUnmapLength bounds one UNMAP (VPD B0h), in bytes: a MAXIMUM UNMAP LBA
+	// COUNT over 2^20 passes for a mistake with libiscsi's suite.
+	maximumUnmapLength = 512 << 20
 )
 
 // unmap is UNMAP (SBC-3 5.27). The whole list is checked before anything is
@@ -70,7 +71,7 @@ func (d *Device) checkUnmapList(m *backstore.Medium, list []byte) error {
 	var sum uint64
 	for at := 0; at < len(list); at += unmapDescriptor {
 		lba, blocks := unmapRange(list[at:])
-		if lba >= capacity || blocks > capacity-lba {
+		if lba > capacity || blocks > capacity-lba { // no blocks right behind the last one is no error
 			s := scsi.IllegalRequest(scsi.ASCLogicalBlockAddressOutOfRange)
 			first := max(lba, capacity)
 			s.Information = &first

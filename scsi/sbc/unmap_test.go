@@ -111,10 +111,12 @@ func TestUnmap_ChecksAllBeforeAny(t *testing.T) {
 	if a.information() != int64(r.blocks) {
 		t.Errorf("information %d, want %d", a.information(), r.blocks)
 	}
-	for _, lba := range []uint64{r.blocks, 1 << 31, 1<<64 - 1} {
+	for _, lba := range []uint64{r.blocks + 1, 1 << 31, 1<<64 - 1} {
 		list := unmapParameters([2]uint64{lba, 0})
 		r.refused(unmapCDB(len(list)), list, scsi.KeyIllegalRequest, scsi.ASCLogicalBlockAddressOutOfRange)
 	}
+	list = unmapParameters([2]uint64{r.blocks, 0})
+	r.good(unmapCDB(len(list)), list) // nothing, right behind the last block
 	r.wantContent(0, data)
 	r.wantNoted()
 	anchor := unmapCDB(24)

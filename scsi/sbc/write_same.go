@@ -7,11 +7,12 @@ import (
 
 const (
 	// maximumWriteSameLength bounds one WRITE SAME (VPD B0h), in bytes: what a slow
-	// disk writes before initiators lose patience.
-	maximumWriteSameLength = 1 << 30
+	// disk writes before initiators lose patience. From 65536 blocks on, libiscsi's
+	// suite wants one WRITE (16) to carry as much.
+	maximumWriteSameLength = 16 << 20
 	// zeroPiece is how much is zeroed or unmapped at once between two looks at
 	// whether the command was aborted.
-	zeroPiece = 64 << 20
+	zeroPiece = 4 << 20
 )
 
 // writeSame is WRITE SAME in each of its forms (SBC-3 5.44 to 5.46). Zero blocks
