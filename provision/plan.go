@@ -45,17 +45,12 @@ func newPlan(want configs.Config, missing *[]string) (*plan, error) {
 	var errs configs.Errors
 	s := secrets{config: want, errors: &errs, missing: missing, chap: map[string][]byte{}, mutual: map[string][]byte{}}
 	p := &plan{Config: want, discovery: s.pair("discovery", want.Discovery.CHAP, want.Discovery.MutualCHAP)}
-	taken := map[iscsi.Name]bool{}
 	for i, t := range want.Targets {
 		at := fmt.Sprintf("target[%d]", i)
 		name, err := iscsi.ParseName(t.Name)
-		switch {
-		case err != nil:
+		if err != nil {
 			errs = append(errs, want.Errorf(at+".name", "%v", plain(err)))
-		case taken[name]:
-			errs = append(errs, want.Errorf(at+".name", "target %s is there already under another spelling", name))
 		}
-		taken[name] = true
 		p.nodes = append(p.nodes, nodePlan{name: name, rules: s.rules(at, t)})
 	}
 	s.reflected()

@@ -26,6 +26,7 @@ type Options struct {
 type Provisioner struct {
 	log      *logrus.Entry
 	revision string
+	openers  map[configs.Kind]opener
 
 	mu  sync.Mutex
 	now *running // nil: nothing runs
@@ -33,7 +34,7 @@ type Provisioner struct {
 
 // New makes a provisioner that runs nothing.
 func New(o Options) *Provisioner {
-	return &Provisioner{log: logrus.NewEntry(o.Log), revision: o.Revision}
+	return &Provisioner{log: logrus.NewEntry(o.Log), revision: o.Revision, openers: openers()}
 }
 
 // Apply makes want run: it prepares all of it and then switches. If something
@@ -100,8 +101,8 @@ func (p *Provisioner) prepare(ctx context.Context, plan *plan) (*running, error)
 	steps := []func() error{
 		func() (err error) { r.state, err = state.Open(plan.State); return },
 		func() (err error) { r.portals, err = bind(ctx, plan.Config); return },
-		func() error { return r.open(ctx, plan, p.revision, p.log) },
-		func() error { return r.enter(plan, p.log) },
+		func() error { return p.open(ctx, r, plan) },
+		func() error { return r.enter(plan, p.log.Logger) },
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -112,14 +113,14 @@ func (p *Provisioner) prepare(ctx context.Context, plan *plan) (*running, error)
 	return r, nil
 }
 
-// open makes the logical units.
-func (r *running) open(ctx context.Context, plan *plan, revision string, log *logrus.Entry) error {
+// open makes the logical units of r.
+func (p *Provisioner) open(ctx context.Context, r *running, plan *plan) error {
 	var errs configs.Errors
 	for i, l := range plan.LUNs {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		u, err := newUnit(l, r.state, revision, plan.Limits.HangBound, log)
+		u, err := p.newUnit(l, r.state, plan.Limits.HangBound)
 		if err != nil {
 			errs = append(errs, plan.Errorf(fmt.Sprintf("lun[%d]", i), "%v", err))
 			continue
@@ -133,9 +134,9 @@ func (r *running) open(ctx context.Context, plan *plan, revision string, log *lo
 }
 
 // enter makes the network entity and its nodes.
-func (r *running) enter(plan *plan, log *logrus.Entry) error {
+func (r *running) enter(plan *plan, log *logrus.Logger) error {
 	l := plan.Limits
-	r.entity = target.NewEntity(target.Options{Log: log.Logger, Limits: target.Limits{
+	r.entity = target.NewEntity(target.Options{Log: log, Limits: target.Limits{
 		Connections: l.Connections, SessionsPerInitiator: l.SessionsPerInitiator, ConnectionsPerSession: l.ConnectionsPerSession,
 		CommandWindow: l.CommandWindow, Memory: int64(l.Memory), LoginTimeout: l.LoginTimeout, NopInterval: l.NopInterval,
 		NopTimeout: l.NopTimeout, HangBound: l.HangBound, DrainTimeout: l.DrainTimeout,

@@ -59,15 +59,6 @@ func kind(l configs.LUN) configs.Kind {
 	return configs.File
 }
 
-// open opens the store of l.
-func open(l configs.LUN) (backstore.Store, error) {
-	do, ok := openers()[kind(l)]
-	if !ok {
-		return nil, fmt.Errorf("stores of kind %s cannot be opened", kind(l))
-	}
-	return do(l)
-}
-
 // refusal is the part of an error of open that refuses the configuration:
 // somebody else uses the store, or there is no image and none may be made. All
 // else is the store's own trouble; so is a device that is not there, for it may

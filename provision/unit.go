@@ -3,9 +3,8 @@ package provision
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
-
-	"github.com/sirupsen/logrus"
 
 	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/configs"
@@ -27,14 +26,15 @@ type unit struct {
 
 // newUnit opens the LUN l. An error refuses the configuration; where the image
 // alone is in trouble the unit is made without it.
-func newUnit(l configs.LUN, keep *state.Directory, revision string, hangBound time.Duration, log *logrus.Entry) (*unit, error) {
+func (p *Provisioner) newUnit(l configs.LUN, keep *state.Directory, hangBound time.Duration) (*unit, error) {
 	u := &unit{config: l}
-	if err := u.open(); err != nil {
+	if err := u.open(p.openers[kind(l)]); err != nil {
 		return nil, err
 	}
-	if err := u.present(keep, revision, log); err != nil {
+	if err := u.present(keep, p.revision); err != nil {
 		return nil, errors.Join(err, u.close())
 	}
+	u.lu.Report = func(err error) { p.log.WithField("lun", l.Name).WithError(err).Error("the LUN reports an error") }
 	if hangBound > 0 {
 		u.lu.HangBound = hangBound
 	}
@@ -42,8 +42,8 @@ func newUnit(l configs.LUN, keep *state.Directory, revision string, hangBound ti
 }
 
 // open opens the store and makes the device.
-func (u *unit) open() error {
-	store, err := open(u.config)
+func (u *unit) open(do opener) error {
+	store, err := do(u.config)
 	if err == nil {
 		u.medium = backstore.Bind(store)
 		if u.device, err = sbc.New(u.options()); err == nil {
@@ -74,7 +74,7 @@ func (u *unit) options() sbc.Options {
 }
 
 // present gives the device its identity and makes the logical unit.
-func (u *unit) present(keep *state.Directory, revision string, log *logrus.Entry) error {
+func (u *unit) present(keep *state.Directory, revision string) error {
 	id := scsi.Identity{Name: u.config.Name, Serial: u.config.Serial, Revision: revision}
 	if id.Serial == "" {
 		var err error
@@ -84,9 +84,8 @@ func (u *unit) present(keep *state.Directory, revision string, log *logrus.Entry
 	}
 	var err error
 	if u.lu, err = scsi.NewLogicalUnit(id, u.device, keep); err != nil {
-		return err
+		return fmt.Errorf("LUN %q cannot be presented; what it saved is in %s: %w", u.config.Name, filepath.Join(keep.Path(), "lu", id.String()), err)
 	}
-	u.lu.Report = func(err error) { log.WithField("lun", u.config.Name).WithError(err).Error("the LUN reports an error") }
 	return nil
 }
 

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -19,9 +21,12 @@ const healthBound = 5 * time.Second
 
 func healthcheckCommand() *cli.Command {
 	return &cli.Command{
-		Name:   "healthcheck",
-		Usage:  "exit with 0 if a portal answers an iSCSI login",
-		Flags:  []cli.Flag{text("portal", "ask `ADDR:PORT` (default: "+string(configs.DefaultPortal)+")")},
+		Name:  "healthcheck",
+		Usage: "exit with 0 if a portal answers an iSCSI login",
+		Flags: []cli.Flag{&cli.StringFlag{
+			Name: "portal", Usage: "ask `ADDR:PORT` (default: the first of ISANTARGET_PORTAL, or " + string(configs.DefaultPortal) + ")",
+			EnvVars: []string{"ISANTARGET_HEALTHCHECK_PORTAL"}, // a daemon with --config has no ISANTARGET_PORTAL
+		}},
 		Action: healthcheck,
 	}
 }
@@ -30,8 +35,11 @@ func healthcheck(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	portal := configs.DefaultPortal
-	if word := c.String("portal"); word != "" {
+	portal, word := configs.DefaultPortal, c.String("portal")
+	if served := strings.Fields(os.Getenv(environment("portal"))); word == "" && len(served) > 0 {
+		word = served[0]
+	}
+	if word != "" {
 		if err := portal.UnmarshalText([]byte(word)); err != nil {
 			return fmt.Errorf("--portal: %w", err)
 		}
