@@ -53,9 +53,9 @@ type Command struct {
 	// command and its initiator knows, or is not to know (SAM-5 5.3.3).
 	Silent bool
 
-	// MayBlock is false while the command is tried on the goroutine that reads
-	// the connection: the operation, and Delivery, then answer ErrWouldBlock
-	// instead of waiting.
+	// MayBlock is false while the command is on the goroutine that called Execute,
+	// which is the one that reads the connection: the operation, and Delivery, then
+	// answer ErrWouldBlock instead of waiting. It tells SendCommandComplete the same.
 	MayBlock bool
 
 	task
@@ -69,7 +69,7 @@ func (c *Command) Reset() {
 	c.DataIn, c.Length, c.Status, c.Sense, c.Silent, c.MayBlock = nil, 0, Good, nil, false, false
 	c.unit, c.operation = nil, nil
 	c.aborted.Store(notAborted)
-	c.admitted, c.hung, c.state = false, false, outside
+	c.admitted, c.barrier = false, nil
 }
 
 // Unit is the logical unit that executes c.
@@ -127,8 +127,11 @@ type Delivery interface {
 	// them; fewer come back when the initiator has promised fewer.
 	ReceiveDataOut(n int) ([]byte, error)
 	// AbortCommand says that the command is aborted: what waits in this
-	// Delivery returns ErrAborted, now and later. It does not wait.
+	// Delivery returns ErrAborted, now and later. It does not wait. It may be
+	// called more than once, but never after SendCommandComplete.
 	AbortCommand()
-	// SendCommandComplete takes the command back. It does not wait.
+	// SendCommandComplete takes the command back, once: the unit does not touch it
+	// any more. With MayBlock false it is called before Execute returns, and does
+	// not wait.
 	SendCommandComplete()
 }

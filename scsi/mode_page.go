@@ -71,10 +71,11 @@ const (
 // modeRecord is the kind of the record in which a Keeper has the saved pages.
 const modeRecord = "mode"
 
-// modePages are the mode pages of a logical unit.
+// modePages are the mode pages of a logical unit. Who changes values holds mu,
+// over Check, Apply and the Keeper too; who reads them never waits.
 type modePages struct {
-	mu     sync.Mutex // held over Check, Apply and the Keeper
-	pages  []*modePage
+	mu     sync.Mutex
+	pages  []*modePage // ascending; which they are does not change
 	keeper Keeper
 
 	// The control mode page, for commands: read without the lock.
@@ -83,12 +84,24 @@ type modePages struct {
 	taskAborted     atomic.Bool // TAS
 }
 
-// modePage is a page and its values.
+// modePage is a page and its values, which are replaced whole.
 type modePage struct {
 	ModePage
+	values atomic.Pointer[pageValues]
+}
+
+// pageValues are what a page holds. They do not change.
+type pageValues struct {
 	current []byte
 	saved   []byte // nil: nothing has been saved
 }
+
+// setCurrent puts page in the place of the current values.
+func (p *modePage) setCurrent(page []byte) {
+	p.values.Store(&pageValues{page, p.values.Load().saved})
+}
+
+func (p *modePage) current() []byte { return p.values.Load().current }
 
 func (p *modePage) less(o *modePage) int {
 	return cmp.Or(cmp.Compare(p.Code, o.Code), cmp.Compare(p.Subcode, o.Subcode))
@@ -96,8 +109,8 @@ func (p *modePage) less(o *modePage) int {
 
 // kept are the values after a reset: the saved ones or the defaults.
 func (p *modePage) kept() []byte {
-	if p.saved != nil {
-		return p.saved
+	if saved := p.values.Load().saved; saved != nil {
+		return saved
 	}
 	return p.Default
 }
@@ -118,7 +131,9 @@ func newModePage(m ModePage) (*modePage, error) {
 	m.Changeable = slices.Clone(m.Changeable)
 	putPageHeader(m.Default, m.Code, m.Subcode)
 	clear(m.Changeable[:header])
-	return &modePage{ModePage: m, current: slices.Clone(m.Default)}, nil
+	p := &modePage{ModePage: m}
+	p.values.Store(&pageValues{current: m.Default})
+	return p, nil
 }
 
 func putPageHeader(page []byte, code, subcode byte) {
@@ -155,8 +170,8 @@ func (lu *LogicalUnit) loadModePages(keeper Keeper) error {
 		return err
 	}
 	for _, p := range m.pages {
-		copy(p.current, p.kept())
-		if err := p.apply(p.current); err != nil {
+		p.setCurrent(p.kept())
+		if err := p.apply(p.current()); err != nil {
 			return err
 		}
 	}
@@ -196,10 +211,11 @@ func (m *modePages) load(id Identity) error {
 		if p == nil || p.Unsavable || len(s.Values) != len(p.Default) {
 			continue
 		}
-		p.saved = slices.Clone(p.Default)
+		page := slices.Clone(p.Default)
 		for i, mask := range p.Changeable {
-			p.saved[i] = p.Default[i]&^mask | s.Values[i]&mask
+			page[i] = page[i]&^mask | s.Values[i]&mask
 		}
+		p.values.Store(&pageValues{page, page})
 	}
 	return nil
 }
@@ -209,7 +225,7 @@ func (m *modePages) save(id Identity) error {
 	var saved []savedPage
 	for _, p := range m.pages {
 		if !p.Unsavable {
-			saved = append(saved, savedPage{p.Code, p.Subcode, p.current})
+			saved = append(saved, savedPage{p.Code, p.Subcode, p.current()})
 		}
 	}
 	record, err := json.Marshal(saved)
@@ -221,7 +237,7 @@ func (m *modePages) save(id Identity) error {
 	}
 	for _, p := range m.pages {
 		if !p.Unsavable {
-			p.saved = slices.Clone(p.current)
+			p.values.Store(&pageValues{p.current(), p.current()})
 		}
 	}
 	return nil
@@ -240,11 +256,10 @@ func (lu *LogicalUnit) ModePagesSavable() bool { return lu.modes.keeper != nil }
 
 // AppendModePages adds to b the pages with this code and subcode, in the order and
 // the form in which MODE SENSE returns them (SPC-4 6.13 table 169). Code 3Fh means
-// every page, subcode FFh every subpage too. It adds nothing if there is none.
+// every page, subcode FFh every subpage too. It adds nothing if there is none, and
+// never waits.
 func (lu *LogicalUnit) AppendModePages(b []byte, code, subcode byte, pc PageControl) []byte {
 	m := &lu.modes
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	for _, p := range m.pages {
 		if code != 0x3f && p.Code != code || subcode != 0xff && p.Subcode != subcode {
 			continue
@@ -252,7 +267,7 @@ func (lu *LogicalUnit) AppendModePages(b []byte, code, subcode byte, pc PageCont
 		at := len(b)
 		switch pc {
 		case CurrentValues:
-			b = append(b, p.current...)
+			b = append(b, p.current()...)
 		case ChangeableValues:
 			b = append(b, p.Changeable...)
 		case DefaultValues:
@@ -286,20 +301,21 @@ func (lu *LogicalUnit) SelectModePages(n *Nexus, values []ModeValues, save bool)
 	before := make(map[*modePage][]byte)
 	undo := func(err error) error {
 		for p, page := range before {
-			p.current = page
+			p.setCurrent(page)
 			err = errors.Join(err, p.apply(page))
 		}
 		return err
 	}
 	for _, p := range m.pages {
 		page := wanted[p]
-		if page == nil || bytes.Equal(page, p.current) {
+		if page == nil || bytes.Equal(page, p.current()) {
 			continue
 		}
 		if err := p.apply(page); err != nil {
 			return undo(err)
 		}
-		before[p], p.current = p.current, page
+		before[p] = p.current()
+		p.setCurrent(page)
 	}
 	if save {
 		if err := m.save(lu.Identity); err != nil {
@@ -332,7 +348,7 @@ func (m *modePages) check(values []ModeValues) (map[*modePage][]byte, error) {
 		}
 		page := wanted[p]
 		if page == nil {
-			page = slices.Clone(p.current)
+			page = slices.Clone(p.current())
 		}
 		for i := header; i < len(page); i++ {
 			if wrong := (v.Page[i] ^ page[i]) &^ p.Changeable[i]; wrong != 0 {
@@ -368,13 +384,13 @@ func (lu *LogicalUnit) resetModePages() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, p := range m.pages {
-		if bytes.Equal(p.current, p.kept()) {
+		if bytes.Equal(p.current(), p.kept()) {
 			continue
 		}
 		if err := p.apply(p.kept()); err != nil {
 			lu.report(fmt.Errorf("mode page %02Xh/%02Xh keeps its values over a reset: %w", p.Code, p.Subcode, err))
 			continue
 		}
-		p.current = slices.Clone(p.kept())
+		p.setCurrent(p.kept())
 	}
 }

@@ -276,3 +276,24 @@ func TestNewLogicalUnitRefusesContradictions(t *testing.T) {
 		}
 	}
 }
+
+// TestModePagesAreReadWhileTheyChange: a MODE SELECT that waits for the medium holds up
+// nobody who asks for a page on the goroutine that reads a connection.
+func TestModePagesAreReadWhileTheyChange(t *testing.T) {
+	n := newNexus("a")
+	var lu *LogicalUnit
+	var seen []byte
+	d := &fakeDevice{pages: []ModePage{{Code: 8, Default: make([]byte, 4), Changeable: []byte{3: 0xff}, Apply: func([]byte) error {
+		if lu != nil {
+			seen = lu.AppendModePages(nil, 8, 0, CurrentValues)
+		}
+		return nil
+	}}}}
+	lu = newUnit(t, d, nil, n)
+	if err := lu.SelectModePages(n, []ModeValues{{Page: []byte{8, 2, 0, 9}}}, false); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(seen, []byte{8, 2, 0, 0}) {
+		t.Errorf("while the page changed it was %X", seen)
+	}
+}

@@ -96,12 +96,9 @@ func (lu *LogicalUnit) NexusLost(n *Nexus) {
 		return
 	}
 	lu.abort(n, func(c *Command) bool { return c.Nexus == n }, nil)
-	lu.mu.Lock()
-	if a := (*lu.nexuses.Load())[n]; a != nil {
-		a.attached = false
+	if lu.detach(n) {
+		lu.lose(n)
 	}
-	lu.mu.Unlock()
-	lu.lose(n)
 }
 
 // lose is what an I_T nexus loss changes beside the task set.
@@ -133,14 +130,12 @@ func (lu *LogicalUnit) abort(n *Nexus, affected func(*Command) bool, tell func(*
 	tas := lu.modes.taskAborted.Load()
 	asleep, awake, others, last := lu.tasks.abort(n, tas, affected)
 	for _, c := range asleep {
-		c.MayBlock = true
-		c.complete()
+		c.completeFor(n)
 	}
 	for _, c := range awake {
 		c.Delivery.AbortCommand()
 		if lu.tasks.unpin(c) {
-			c.MayBlock = true
-			c.complete()
+			c.completeFor(n)
 		}
 	}
 	if !tas && tell != nil {
@@ -154,6 +149,18 @@ func (lu *LogicalUnit) abort(n *Nexus, affected func(*Command) bool, tell func(*
 	}
 	lu.report(fmt.Errorf("aborted, but hanging in the store for %v: %s; not ready until they end", lu.HangBound, strings.Join(hanging, ", ")))
 	return FunctionRejected
+}
+
+// completeFor gives c back to its port in the name of a task manager for n. The
+// response of another nexus goes on its own: a peer that takes no responses
+// must not hold up this one.
+func (c *Command) completeFor(n *Nexus) {
+	c.MayBlock = true
+	if c.Nexus == n {
+		c.complete()
+	} else {
+		go c.complete()
+	}
 }
 
 // tellCleared establishes the unit attention for a nexus whose commands another one

@@ -291,3 +291,27 @@ func TestManageOfAnAbsentUnit(t *testing.T) {
 type absentDevice struct{ *fakeDevice }
 
 func (absentDevice) InquiryData() InquiryData { return InquiryData{Qualifier: 3} }
+
+// deafPort is the port of a peer that takes no responses: SendCommandComplete waits.
+type deafPort struct {
+	*fakeDelivery
+	heard chan struct{}
+}
+
+func (p deafPort) SendCommandComplete() { <-p.heard; p.fakeDelivery.SendCommandComplete() }
+
+func TestAResetDoesNotWaitForAPeerThatTakesNoResponses(t *testing.T) {
+	a, b := newNexus("a"), newNexus("b")
+	g := newGate()
+	lu := newUnit(t, &fakeDevice{rows: []Operation{row(0, 0, g.execute)}}, nil, a, b)
+	running := issue(lu, a, 1, Simple, make([]byte, 6)...)
+	g.wait(t)
+	port := deafPort{newFakeDelivery(), make(chan struct{})}
+	lu.Execute(&Command{Nexus: b, Attribute: Ordered, CDB: make([]byte, 6), Delivery: port}) // dormant
+	if got := lu.Manage(LogicalUnitReset, a, 0); got != FunctionComplete {
+		t.Errorf("response %d", got)
+	}
+	running.wait(t)
+	close(port.heard)
+	<-port.done
+}

@@ -96,6 +96,18 @@ func (lu *LogicalUnit) Attach(n *Nexus) {
 	}
 }
 
+// detach notes that n has no session. It is false if the unit does not know n.
+func (lu *LogicalUnit) detach(n *Nexus) bool {
+	lu.mu.Lock()
+	defer lu.mu.Unlock()
+	a := (*lu.nexuses.Load())[n]
+	if a == nil {
+		return false
+	}
+	a.attached = false
+	return true
+}
+
 // Forget drops all that the unit keeps for n and could keep for ever: called when the
 // port's table of nexuses is full. It refuses (false) while n holds something of worth:
 // a session or a reservation.

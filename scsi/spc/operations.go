@@ -44,7 +44,7 @@ func Operations() []scsi.Operation {
 		{
 			Name: "MODE SENSE (6)", Opcode: 0x1a,
 			Usage:    []byte{0x1a, 0x08, 0xff, 0xff, 0xff, 0},
-			Timeouts: brief(), Conflict: scsi.ConflictAlways, Traits: scsi.WithoutMedium,
+			Timeouts: brief(), Conflict: scsi.ConflictAlways, Traits: scsi.Inline | scsi.WithoutMedium,
 			Execute: modeSense6,
 		},
 		{
@@ -98,7 +98,7 @@ func Operations() []scsi.Operation {
 		{
 			Name: "MODE SENSE (10)", Opcode: 0x5a,
 			Usage:    []byte{0x5a, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0},
-			Timeouts: brief(), Conflict: scsi.ConflictAlways, Traits: scsi.WithoutMedium,
+			Timeouts: brief(), Conflict: scsi.ConflictAlways, Traits: scsi.Inline | scsi.WithoutMedium,
 			Execute: modeSense10,
 		},
 		reportLUNsRow(),
