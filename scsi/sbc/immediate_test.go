@@ -256,7 +256,11 @@ func TestAbort_BetweenPieces(t *testing.T) {
 				return nil
 			}
 			x := r.start(r.nexus, c.cdb, c.out, 0)
-			<-inStore
+			select {
+			case <-inStore:
+			case <-x.done:
+				t.Fatalf("ended before it reached the store: %s", x.answer().describe())
+			}
 			response := make(chan scsi.Response)
 			go func() { response <- r.unit.Manage(scsi.AbortTaskSet, r.nexus, 0) }()
 			for !x.command.Aborted() {
