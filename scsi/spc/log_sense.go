@@ -42,7 +42,7 @@ func logSense(c *scsi.Command) error {
 }
 
 // informationalExceptions is the log page of that name (SPC-4 7.3.10) behind its
-// header: no exception, and a temperature nobody knows.
+// header: no exception, and temperatures nobody knows.
 func informationalExceptions() []byte {
-	return []byte{0x00, 0x00, 0x03, 4, 0x00, 0x00, 0xff, 0x00}
+	return []byte{0x00, 0x00, 0x03, 4, 0x00, 0x00, 0xff, 0xff}
 }

@@ -11,7 +11,7 @@ func TestLogSense_SPC4_6_8(t *testing.T) {
 	r := newRig(t, nil)
 	wantData(t, r.do(t, "4d 00 40 00 00 0000 00ff 00"), "00 00 0002 00 2f")
 	wantData(t, r.do(t, "4d 00 40 ff 00 0000 00ff 00"), "40 ff 0006 0000 00ff 2f00")
-	wantData(t, r.do(t, "4d 00 6f 00 00 0000 00ff 00"), "2f 00 0008 0000 03 04 0000 ff 00")
+	wantData(t, r.do(t, "4d 00 6f 00 00 0000 00ff 00"), "2f 00 0008 0000 03 04 0000 ff ff")
 	wantData(t, r.do(t, "4d 00 6f 00 00 0000 0004 00"), "2f 00 0008")
 	wantError(t, r.do(t, "4d 00 4d 00 00 0000 00ff 00"), scsi.InvalidFieldInCDB(2, 5))
 	wantError(t, r.do(t, "4d 00 6f 01 00 0000 00ff 00"), scsi.InvalidFieldInCDB(3, scsi.WholeByte))
