@@ -366,14 +366,14 @@ func (l *login) enter(p iscsi.LoginResponse, answers []iscsi.KeyValue) error {
 	if err != nil {
 		return err
 	}
-	c.log = s.log
+	c.log = s.log.WithFields(logrus.Fields{"connection": c.cid, "from": c.remote.String(), "portal": c.local.String()})
 	c.session = s
 	err = l.respond(p, answers)
 	c.transmit.statSN = l.statSN
 	// From here on, for the last response was still sent without.
 	c.digests, c.transmit.digests = l.digests, l.digests
-	s.log.WithFields(logrus.Fields{
-		"connection": c.cid, "rule": s.rule, "header-digest": l.digests.header, "data-digest": l.digests.data,
+	c.log.WithFields(logrus.Fields{
+		"rule": s.rule, "header-digest": l.digests.header, "data-digest": l.digests.data,
 	}).Info("logged in")
 	if err != nil {
 		c.fail(err) // receive will find it closed and tear the session down

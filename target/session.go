@@ -373,10 +373,9 @@ func (s *Session) await(bound time.Duration) bool {
 // logEnd says why a connection ended.
 func (c *Connection) logEnd() {
 	cause := *c.cause.Load()
-	log := c.session.log.WithField("connection", c.cid)
 	if c.clean.Load() || c.session.discovery {
-		log.Infof("connection closed: %v", describeEnd(cause))
+		c.log.Infof("connection closed: %v", describeEnd(cause))
 		return
 	}
-	log.Warnf("session lost: %v", describeEnd(cause))
+	c.log.Warnf("session lost: %v", describeEnd(cause))
 }
