@@ -126,8 +126,12 @@ func (s *Session) manageTask(p *iscsi.TaskManagementRequest) iscsi.TaskManagemen
 	if t != nil && uint64(t.LUN) != p.LUN {
 		t = nil
 	}
+	if t == nil && p.Function == iscsi.QueryTask {
+		s.mu.Unlock()
+		return iscsi.FunctionComplete // there is no such task: RFC 7144 4.2, SAM-5 7.10
+	}
 	if t == nil {
-		skipped := p.Function == iscsi.AbortTask && s.window.skip(p.RefCmdSN, p.CmdSN)
+		skipped := s.window.skip(p.RefCmdSN, p.CmdSN)
 		s.mu.Unlock()
 		if skipped {
 			s.ordering.Lock()
