@@ -149,7 +149,7 @@ func (s *Store) askUnmapping(device uint64) {
 }
 
 func (s *Store) askFeatures() {
-	if s.descriptor.CanTryRead() {
+	if s.descriptor.CanTryRead(s.geometry.Size) {
 		s.features |= backstore.CanTryRead
 	}
 	if s.geometry.ReadOnly {

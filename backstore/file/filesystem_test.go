@@ -282,3 +282,76 @@ func TestTryReadAt_ColdCache(t *testing.T) {
 		t.Error("20 reads of 1 MiB that had just been dropped from the page cache did not have to wait")
 	}
 }
+
+// The three states of SBC-3 4.7.4, as real file systems show them.
+func TestExtentAt_States(t *testing.T) {
+	for _, kind := range []string{"ext4", "xfs"} {
+		t.Run(kind, func(t *testing.T) {
+			folder := fileSystem(t, kind, 512<<20)
+			sparse := backstore.Bind(open(t, file.Options{Path: filepath.Join(folder, "sparse"), Create: true, Size: size}))
+			fixed := backstore.Bind(open(t, file.Options{Path: filepath.Join(folder, "fixed"), Create: true, Size: size, Provisioning: file.Fixed}))
+			defer func() { _, _ = sparse.Close(), fixed.Close() }()
+			for _, m := range []*backstore.Medium{sparse, fixed} {
+				if _, err := m.WriteAt([]byte("some bytes"), 1<<20+5); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := sparse.ZeroAt(8<<20, 1<<20, false); err != nil {
+				t.Fatal(err)
+			}
+			const K, M = 1 << 10, 1 << 20
+			expect := func(m *backstore.Medium, want ...backstore.Extent) {
+				t.Helper()
+				for off := int64(0); off < size; {
+					e, err := m.ExtentAt(off, size-off)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if len(want) == 0 || e != want[0] {
+						t.Fatalf("the extent at %d is %+v, want %+v", off, e, want)
+					}
+					want, off = want[1:], e.End()
+				}
+			}
+			expect(sparse, backstore.Extent{Offset: 0, Length: M, State: backstore.Deallocated},
+				backstore.Extent{Offset: M, Length: 4 * K, State: backstore.Mapped},
+				backstore.Extent{Offset: M + 4*K, Length: 7*M - 4*K, State: backstore.Deallocated},
+				backstore.Extent{Offset: 8 * M, Length: M, State: backstore.Anchored},
+				backstore.Extent{Offset: 9 * M, Length: size - 9*M, State: backstore.Deallocated})
+			expect(fixed, backstore.Extent{Offset: 0, Length: M, State: backstore.Anchored},
+				backstore.Extent{Offset: M, Length: 4 * K, State: backstore.Mapped},
+				backstore.Extent{Offset: M + 4*K, Length: size - M - 4*K, State: backstore.Anchored})
+		})
+	}
+}
+
+// An image in very many pieces: the extents are true, and each answer comes
+// after bounded work.
+func TestExtentAt_ManyPieces(t *testing.T) {
+	s := open(t, file.Options{Path: filepath.Join(fileSystem(t, "ext4", 96<<20), "image"), Create: true, Size: size})
+	defer func() { _ = s.Close() }()
+	p := make([]byte, 4096)
+	p[0] = 1
+	for off := int64(0); off < size; off += 16384 {
+		if _, err := s.WriteAt(p, off); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := backstore.Bind(s)
+	for _, synced := range []bool{false, true} {
+		if synced {
+			if err := s.Sync(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for off := int64(0); off < size; off += 16384 {
+			for i, want := range []backstore.Extent{
+				{Offset: off, Length: 4096, State: backstore.Mapped}, {Offset: off + 4096, Length: 12288, State: backstore.Deallocated},
+			} {
+				if e, err := m.ExtentAt(want.Offset, size-want.Offset); err != nil || e != want {
+					t.Fatalf("synced %v, piece %d: the extent is %+v, %v, want %+v", synced, i, e, err, want)
+				}
+			}
+		}
+	}
+}

@@ -32,7 +32,7 @@ func (s *Store) Features() backstore.Features { return s.features }
 
 func (s *Store) askFeatures() backstore.Features {
 	f := backstore.CanMap | backstore.CanCopy | backstore.ReadsZeros
-	if s.descriptor.CanTryRead() {
+	if s.descriptor.CanTryRead(s.geometry.Size) {
 		f |= backstore.CanTryRead
 	}
 	if s.geometry.ReadOnly {

@@ -104,9 +104,11 @@ func (d *Descriptor) rememberFailure(op string, err error) error {
 }
 
 // CanTryRead asks the file system whether it can tell which reads would wait.
-func (d *Descriptor) CanTryRead() bool {
+// The question is a read at the end, which finds nothing and changes nothing: not
+// even the page cache.
+func (d *Descriptor) CanTryRead(end int64) bool {
 	var p [1]byte
-	_, _ = d.TryReadAt(p[:], 0)
+	_, _ = d.TryReadAt(p[:], end)
 	return !d.tryRead.refused.Load()
 }
 
