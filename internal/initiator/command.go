@@ -90,12 +90,12 @@ func (c *Connection) unasked(cmd *Command) (immediate, unsolicited int) {
 	if p.ImmediateData {
 		immediate = min(len(cmd.Write), p.FirstBurstLength, c.MaxSend)
 	}
+	if cmd.ImmediateData != nil {
+		immediate = *cmd.ImmediateData
+	}
 	unsolicited = immediate
 	if !p.InitialR2T {
 		unsolicited = min(len(cmd.Write), p.FirstBurstLength)
-	}
-	if cmd.ImmediateData != nil {
-		immediate = *cmd.ImmediateData
 	}
 	if cmd.UnsolicitedData != nil {
 		unsolicited = *cmd.UnsolicitedData

@@ -257,6 +257,7 @@ func bystander(t testing.TB, d *daemon.Daemon) {
 const (
 	statusGood           = 0x00
 	statusCheckCondition = 0x02
+	statusTaskAborted    = 0x40
 	senseIllegalRequest  = 0x05
 	senseUnitAttention   = 0x06
 	senseAbortedCommand  = 0x0b
