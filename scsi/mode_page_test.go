@@ -297,3 +297,19 @@ func TestModePagesAreReadWhileTheyChange(t *testing.T) {
 		t.Errorf("while the page changed it was %X", seen)
 	}
 }
+
+func TestResetTellsOfAPageThatStays(t *testing.T) {
+	r := newModeRig(t, nil)
+	if err := r.select2(t, 0x01, false); err != nil {
+		t.Fatal(err)
+	}
+	var told error
+	r.lu.Report = func(err error) { told = err }
+	r.fail = errStore
+	if got := r.lu.Manage(LogicalUnitReset, r.a, 0); got != FunctionComplete {
+		t.Fatal(got)
+	}
+	if !errors.Is(told, errStore) || r.page(0x08, 0, CurrentValues)[2] != 0x01 {
+		t.Errorf("Report heard %v; the page is %X", told, r.page(0x08, 0, CurrentValues))
+	}
+}

@@ -61,3 +61,10 @@ func TestSenseError(t *testing.T) {
 		t.Errorf("%q for an unknown code", got)
 	}
 }
+
+func TestMiscompare_SBC3_5_30(t *testing.T) {
+	s := Miscompare(513)
+	if s.Key != KeyMiscompare || s.Code != ASCMiscompareDuringVerifyOperation || *s.Information != 513 {
+		t.Error(s)
+	}
+}
