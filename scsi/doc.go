@@ -15,4 +15,42 @@
 // that refuse it, how it is ordered against others, and the function that does
 // it; INQUIRY, REPORT SUPPORTED OPERATION CODES, reservations and the task set
 // all read the same row.
+//
+// # The life of a command
+//
+// Execute finds the row and enters the command into the task set (SAM-5 8): it
+// is enabled at once, or dormant until the commands that stand in its way have
+// left. An enabled command is admitted (SAM-5 5.3.3, 5.14): a reservation of
+// another nexus, a pending unit attention, a unit that is not ready, write
+// protection and the CDB itself may refuse it, in this order. Then its operation
+// is executed. A row with [Inline] is tried first on the goroutine that reads the
+// connection, which must never wait: the operation answers [ErrWouldBlock] where
+// it would, and goes on from the start on a goroutine of its own. The error of
+// the operation is the status: nil, a [*Sense], a [Status]. Any other error is a
+// failure of this target: the initiator hears HARDWARE ERROR, INTERNAL TARGET
+// FAILURE and [LogicalUnit.Report] the rest.
+//
+// A command costs two short locks and no allocation. No lock is held over an
+// operation.
+//
+// # Aborted commands
+//
+// Task management ([LogicalUnit.Manage], SAM-5 7) ends what is dormant and wakes
+// what waits in [Delivery]. What is in a store cannot be called back: it runs out
+// and its result is dropped. So Manage waits, and says FUNCTION COMPLETE when no
+// affected command can act any more. If a store hangs longer than
+// [LogicalUnit.HangBound] it says FUNCTION REJECTED, and the unit is not ready until
+// the commands have come back.
+//
+// # What is kept for a nexus
+//
+// A [Nexus] outlives sessions. From [LogicalUnit.Attach] until [LogicalUnit.Forget] the
+// unit keeps its unit attentions (SAM-5 5.14), each code once and the greatest
+// reset first. [LogicalUnit.NexusLost] releases what must not outlive a session.
+//
+// # Clauses
+//
+// SAM-5: 4.7 identifiers, 5 commands, status and unit attentions, 6 events, 7 task
+// management, 8 task sets. SPC-4: 4.2.5 CDBs, 4.5 sense data, 6.11 to 6.14 and
+// 7.5 mode pages, 7.8.6 designators. SPC-2: 7.16 to 7.22 RESERVE and RELEASE.
 package scsi

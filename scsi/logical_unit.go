@@ -26,6 +26,9 @@ type LogicalUnit struct {
 	// HangBound is how long Manage and NexusLost wait.
 	HangBound time.Duration
 
+	// Locks, in the order in which one goroutine may take them: modes.mu, mu,
+	// and, beside both, tasks.mu.
+
 	absent bool // answers for LUNs that have no unit
 	table  *operationTable
 	tasks  taskSet
