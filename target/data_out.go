@@ -53,6 +53,7 @@ type dataOut struct {
 	dropped     bool  // the connection is gone: no more data will come
 	ended       bool  // the logical unit has given it back
 	waiting     bool  // its response waits for the last sequence
+	silenced    bool  // task management was faster than its response
 }
 
 // reset prepares the account for a new command. The lock is not needed: the slot is free.
@@ -68,7 +69,7 @@ func (d *dataOut) reset() {
 	d.r2tSN = 0
 	d.first, d.count = 0, 0
 	d.failure = nil
-	d.unsolicited, d.aborted, d.dropped, d.ended, d.waiting = false, false, false, false, false
+	d.unsolicited, d.aborted, d.dropped, d.ended, d.waiting, d.silenced = false, false, false, false, false, false
 }
 
 // open tells whether the initiator owes data.

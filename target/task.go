@@ -120,6 +120,9 @@ func (t *task) SendCommandComplete() {
 	mayBlock, c := t.MayBlock, t.connection
 	t.out.mu.Lock()
 	t.out.ended = true
+	if t.out.silenced {
+		t.Silent = true
+	}
 	wait := t.out.open() && !t.Silent && !t.out.dropped
 	t.out.waiting = wait
 	t.out.mu.Unlock()

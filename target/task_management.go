@@ -150,8 +150,8 @@ func (s *Session) manageTask(p *iscsi.TaskManagementRequest) iscsi.TaskManagemen
 		return taskManagementStatus(lu.Manage(scsi.QueryTask, s.nexus, tag))
 	}
 	response := lu.Manage(scsi.AbortTask, s.nexus, tag)
-	if response == scsi.FunctionComplete {
-		t.silence()
+	if response == scsi.FunctionComplete && !t.overtake() {
+		return iscsi.TaskDoesNotExist // its response is ahead of this one
 	}
 	return taskManagementStatus(response)
 }
@@ -193,7 +193,18 @@ func (s *Session) silence(f func(*task) bool) {
 	}
 }
 
-func (t *task) silence() {
+// overtake drops the response of a task that has left its task set; false: the
+// response is in the transmit queue already.
+func (t *task) overtake() bool {
+	t.out.mu.Lock()
+	t.out.silenced = !t.out.ended
+	overtaken := t.out.silenced || t.Silent
+	t.out.mu.Unlock()
+	return t.silence() || overtaken
+}
+
+// silence drops a response that waits for data; false: there is none.
+func (t *task) silence() bool {
 	d := &t.out
 	d.mu.Lock()
 	waiting := d.waiting
@@ -203,6 +214,7 @@ func (t *task) silence() {
 		t.Silent = true
 		t.respond()
 	}
+	return waiting
 }
 
 func taskManagementStatus(r scsi.Response) iscsi.TaskManagementStatus {
