@@ -126,7 +126,7 @@ func (d *Device) PeripheralDeviceType() byte { return 0x00 }
 
 // InquiryData is the device's part of standard INQUIRY data.
 func (d *Device) InquiryData() scsi.InquiryData {
-	const sbc3 = 0x04c0 // SBC-3, no version claimed (SPC-4 table 143)
+	const sbc3 = 0x04c0 // SBC-3, no version claimed
 	return scsi.InquiryData{Removable: d.removable, VersionDescriptors: []uint16{sbc3}}
 }
 

@@ -7,7 +7,7 @@
 // and how many; the rest of the standard says what else holds:
 //
 //   - Reading and writing: READ, WRITE, WRITE AND VERIFY, VERIFY, ORWRITE
-//     (5.8 to 5.52), with sense data that name the exact block of an error (4.18).
+//     (5.5 to 5.45), with sense data that name the exact block of an error (4.18).
 //   - Caching (4.15): a write may be answered while only the volatile cache has
 //     it (WCE=1), unless FUA asks for more; SYNCHRONIZE CACHE brings all of it to
 //     the medium. PRE-FETCH warms the cache.
@@ -51,7 +51,7 @@
 //
 //   - There is no protection information (PROTECT=0, type 0). The 32-byte CDBs
 //     are there nevertheless, since nothing but their length is special about
-//     them; SBC-3 4.22.2 has them for type 2 protection only. Their reference and
+//     them; SBC-3 4.22 has them for type 2 protection only. Their reference and
 //     application tag fields are ignored, as they are when nothing is checked.
 //   - FUA_NV and RARC are obsolete or not supported and must be zero. SYNC_NV is
 //     ignored: the medium is at least as good as a non-volatile cache.

@@ -148,7 +148,7 @@ func (d *Device) locateTransfer(m *backstore.Medium, f form, c scsi.CDB) (off in
 func (d *Device) offset(lba uint64) int64 { return int64(lba << d.blockShift) }
 
 // outOfRange is LOGICAL BLOCK ADDRESS OUT OF RANGE: INFORMATION is the first
-// invalid LBA (SBC-3 4.18.1), the field pointer that of the LBA in the CDB.
+// invalid LBA (SBC-3 4.18), the field pointer that of the LBA in the CDB.
 func outOfRange(lba uint64, lbaByte int) *scsi.Sense {
 	s := scsi.InvalidCDB(scsi.ASCLogicalBlockAddressOutOfRange, lbaByte, scsi.WholeByte)
 	s.Information = &lba

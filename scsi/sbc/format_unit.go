@@ -9,7 +9,7 @@ import (
 	"github.com/isantarget/isantarget/scsi"
 )
 
-// formatUnit is FORMAT UNIT (SBC-3 5.4): afterwards every block reads as zeros,
+// formatUnit is FORMAT UNIT (SBC-3 5.3): afterwards every block reads as zeros,
 // and on a thin unit none is mapped. There are no defects and there is no
 // protection information to be formatted. With IMMED it goes on after the command
 // has ended, and the unit is not ready until it is done.
@@ -60,7 +60,7 @@ func (d *Device) formatMedium(m *backstore.Medium, stop func() bool) error {
 	return d.mediumError(m, m.Sync(), 0, scsi.ASCFormatCommandFailed)
 }
 
-// The FORMAT UNIT parameter list (SBC-3 5.4.2).
+// The FORMAT UNIT parameter list (SBC-3 5.3.2).
 const (
 	formatShortHeader   = 4
 	formatLongHeader    = 8

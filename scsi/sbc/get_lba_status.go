@@ -16,7 +16,7 @@ const (
 	maximumLBAStatusDescriptors = 1024
 )
 
-// getLBAStatus is GET LBA STATUS (SBC-3 5.6): which blocks are mapped. There is
+// getLBAStatus is GET LBA STATUS (SBC-3 5.4): which blocks are mapped. There is
 // at least one descriptor, and descriptors that touch differ in their status. A
 // unit that is not thin provisioned has every block mapped.
 func (d *Device) getLBAStatus(c *scsi.Command) error {

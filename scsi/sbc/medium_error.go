@@ -19,7 +19,7 @@ func (d *Device) writeError(m *backstore.Medium, err error, off int64) error {
 
 // mediumError is nil for nil, and err itself if it did not come from the medium.
 // code is that of a failure of the medium without a better name. INFORMATION is
-// the first block that was not read or written (SBC-3 4.18.1); a medium that could
+// the first block that was not read or written (SBC-3 4.18); a medium that could
 // not be synchronized cannot say which block it was, so there is none then.
 func (d *Device) mediumError(m *backstore.Medium, err error, off int64, code scsi.SenseCode) error {
 	if err == nil || err == scsi.ErrAborted || err == scsi.ErrWouldBlock {

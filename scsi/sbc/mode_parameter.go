@@ -7,7 +7,7 @@ import (
 	"github.com/isantarget/isantarget/scsi"
 )
 
-// ModeParameterHeader is the DEVICE-SPECIFIC PARAMETER field (SBC-3 6.5.1): WP,
+// ModeParameterHeader is the DEVICE-SPECIFIC PARAMETER field (SBC-3 6.5): WP,
 // and DPOFUA, which says that CDBs may have DPO and FUA.
 func (d *Device) ModeParameterHeader() byte {
 	const wp, dpofua = 0x80, 0x10
@@ -18,7 +18,7 @@ func (d *Device) ModeParameterHeader() byte {
 }
 
 // BlockDescriptor is the short or long LBA mode parameter block descriptor (SBC-3
-// 6.5.2). Without a medium it has no blocks.
+// 6.5). Without a medium it has no blocks.
 func (d *Device) BlockDescriptor(long bool) []byte {
 	var blocks uint64
 	if m := d.medium.Load(); m != nil && !d.ejected.Load() {
@@ -41,14 +41,14 @@ func (d *Device) ModePages() []scsi.ModePage {
 	return []scsi.ModePage{readWriteErrorRecovery(), d.caching()}
 }
 
-// readWriteErrorRecovery is the Read-Write Error Recovery mode page (SBC-3 6.5.8),
+// readWriteErrorRecovery is the Read-Write Error Recovery mode page (SBC-3 6.5),
 // all zero: nothing is reassigned or retried behind the initiator's back, and an
 // error is told.
 func readWriteErrorRecovery() scsi.ModePage {
 	return scsi.ModePage{Code: 0x01, Default: make([]byte, 12)}
 }
 
-// caching is the Caching mode page (SBC-3 6.5.5). WCE alone can be changed.
+// caching is the Caching mode page (SBC-3 6.5). WCE alone can be changed.
 func (d *Device) caching() scsi.ModePage {
 	const wce = 0x04 // in byte 2
 	p := scsi.ModePage{Code: 0x08, Default: make([]byte, 20), Changeable: make([]byte, 20)}

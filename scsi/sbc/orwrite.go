@@ -2,7 +2,7 @@ package sbc
 
 import "github.com/isantarget/isantarget/scsi"
 
-// orwrite is ORWRITE (16) (SBC-3 5.7): it sets the bits that are set in the
+// orwrite is ORWRITE (16) (SBC-3 5.5): it sets the bits that are set in the
 // Data-Out. Its row keeps other commands away from the blocks, so that each bit
 // that any of two ORWRITEs sets is set in the end.
 func (d *Device) orwrite(c *scsi.Command, f form) error {

@@ -5,7 +5,7 @@ import (
 	"github.com/isantarget/isantarget/scsi"
 )
 
-// read is READ in each of its forms (SBC-3 5.8 to 5.12).
+// read is READ in each of its forms (SBC-3 5.11 to 5.14; READ (6) is SBC-2).
 //
 // With FUA the blocks have to come from the medium, not from a cache that a loss
 // of power would empty. A store has one cache below all reads and writes, so

@@ -2,7 +2,7 @@ package sbc
 
 import "github.com/isantarget/isantarget/scsi"
 
-// defectListFormatReserved is the one DEFECT LIST FORMAT that SBC-3 table 46 does
+// defectListFormatReserved is the one DEFECT LIST FORMAT that SBC-3 5.17 does
 // not define. An empty list is right in each of the others.
 const defectListFormatReserved = 7
 

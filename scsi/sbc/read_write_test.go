@@ -64,8 +64,8 @@ func TestReadWrite_ZeroBlocks(t *testing.T) {
 }
 
 // Each command of blocks refuses what lies beyond the end, names the first block
-// that is not there, and touches nothing (SBC-3 4.18.1).
-func TestOutOfRange_SBC3_4_18_1(t *testing.T) {
+// that is not there, and touches nothing (SBC-3 4.18).
+func TestOutOfRange_SBC3_4_18(t *testing.T) {
 	bothSizes(t, func(t *testing.T, r *rig) {
 		fill := bytes.Repeat([]byte{0xa5}, int(r.store.size))
 		if _, err := r.store.Store.WriteAt(fill, 0); err != nil {

@@ -2,7 +2,7 @@ package sbc
 
 import "github.com/isantarget/isantarget/scsi"
 
-// startStopUnit is START STOP UNIT (SBC-3 5.24). With LOEJ it ejects and loads the
+// startStopUnit is START STOP UNIT (SBC-3 5.25). With LOEJ it ejects and loads the
 // medium of a removable unit. With START=0 it writes the cache to the medium,
 // unless NO_FLUSH; but it does not stop the unit (see the package comment).
 func (d *Device) startStopUnit(c *scsi.Command) error {

@@ -2,7 +2,7 @@ package sbc
 
 import "github.com/isantarget/isantarget/scsi"
 
-// synchronizeCache is SYNCHRONIZE CACHE (10) and (16) (SBC-3 5.25 and 5.26). The
+// synchronizeCache is SYNCHRONIZE CACHE (10) and (16) (SBC-3 5.26 and 5.27). The
 // range is checked, and then all of the cache is written to the medium: a store
 // has no smaller unit. With IMMED the command ends before that; should it fail,
 // the nexus hears of it as a deferred error.

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	unmapHeader     = 8  // UNMAP parameter list header (SBC-3 5.27.2)
+	unmapHeader     = 8  // UNMAP parameter list header (SBC-3 5.28.2)
 	unmapDescriptor = 16 // UNMAP block descriptor
 
 	// maximumUnmapDescriptors is as many as a parameter list can hold.
@@ -18,7 +18,7 @@ const (
 	maximumUnmapLength = 512 << 20
 )
 
-// unmap is UNMAP (SBC-3 5.27). The whole list is checked before anything is
+// unmap is UNMAP (SBC-3 5.28). The whole list is checked before anything is
 // unmapped.
 func (d *Device) unmap(c *scsi.Command) error {
 	m, err := d.begin(c)
@@ -46,7 +46,7 @@ func (d *Device) unmap(c *scsi.Command) error {
 }
 
 // unmapList waits for the parameter list and gives its descriptors. One that the
-// list does not hold whole is ignored (SBC-3 5.27.2).
+// list does not hold whole is ignored (SBC-3 5.28.2).
 func unmapList(c *scsi.Command) ([]byte, error) {
 	p, err := c.ParameterList(int(c.CDB.Uint16(7)))
 	if err != nil || len(p) == 0 {

@@ -61,8 +61,8 @@ func TestUnmap_GivesBackAndZeroes(t *testing.T) {
 	})
 }
 
-// The parameter list (SBC-3 5.27.2): what is incomplete is ignored.
-func TestUnmap_ParameterList_SBC3_5_27_2(t *testing.T) {
+// The parameter list (SBC-3 5.28.2): what is incomplete is ignored.
+func TestUnmap_ParameterList_SBC3_5_28_2(t *testing.T) {
 	r := newRig(t, nil)
 	whole := unmapParameters([2]uint64{0, 128}, [2]uint64{256, 128})
 	withLength := func(n int) []byte {

@@ -7,7 +7,7 @@ import (
 	"github.com/isantarget/isantarget/scsi"
 )
 
-// verify is VERIFY in each of its forms (SBC-3 5.28 to 5.31).
+// verify is VERIFY in each of its forms (SBC-3 5.29 to 5.32).
 func (d *Device) verify(c *scsi.Command, f form) error {
 	m, err := d.begin(c)
 	if err != nil {
@@ -76,7 +76,7 @@ func (d *Device) compare(c *scsi.Command, m *backstore.Medium, p []byte, off int
 }
 
 // verifyReadable reads all that is mapped from off, and nothing is compared. An
-// unmapped block has nothing on the medium that could be verified (SBC-3 4.7.3.4).
+// unmapped block has nothing on the medium that could be verified (SBC-3 4.7).
 func (d *Device) verifyReadable(c *scsi.Command, m *backstore.Medium, off, length int64) error {
 	for end := off + length; off < end; {
 		if err := aborted(c); err != nil {

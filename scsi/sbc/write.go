@@ -5,7 +5,7 @@ import (
 	"github.com/isantarget/isantarget/scsi"
 )
 
-// write is WRITE in each of its forms (SBC-3 5.32 to 5.36).
+// write is WRITE in each of its forms (SBC-3 5.33 to 5.36; WRITE (6) is SBC-2).
 func (d *Device) write(c *scsi.Command, f form) error {
 	m, err := d.begin(c)
 	if err != nil {

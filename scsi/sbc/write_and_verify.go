@@ -2,7 +2,7 @@ package sbc
 
 import "github.com/isantarget/isantarget/scsi"
 
-// bytchk is the BYTCHK field of VERIFY and WRITE AND VERIFY (SBC-3 5.28, table 100).
+// bytchk is the BYTCHK field of VERIFY and WRITE AND VERIFY (SBC-3 5.29).
 type bytchk byte
 
 const (
@@ -13,7 +13,7 @@ const (
 
 func (f form) bytchk(c scsi.CDB) bytchk { return bytchk(c.Byte(f.flagsByte()) >> 1 & 3) }
 
-// writeAndVerify is WRITE AND VERIFY in each of its forms (SBC-3 5.40 to 5.43):
+// writeAndVerify is WRITE AND VERIFY in each of its forms (SBC-3 5.37 to 5.40):
 // the blocks are written to the medium, not to its cache, and verified there. Its
 // rows keep other commands away from the blocks meanwhile, so that a comparison
 // fails only if the medium does.

@@ -15,7 +15,7 @@ const (
 	zeroPiece = 4 << 20
 )
 
-// writeSame is WRITE SAME in each of its forms (SBC-3 5.44 to 5.46). Zero blocks
+// writeSame is WRITE SAME in each of its forms (SBC-3 5.43 to 5.45). Zero blocks
 // mean all up to the end of the medium (WSNZ=0). With UNMAP on a thin unit the
 // blocks are unmapped if that leaves them as the CDB asks: reading as zeros. Else
 // they are written. (The row of a unit that is not thin refuses UNMAP.)
