@@ -164,6 +164,8 @@ func (lu *LogicalUnit) admit(c *Command) error {
 		if s := lu.Ready(); s != nil {
 			return s
 		}
+	} else if op.Order != Free && lu.tasks.hung.Load() > 0 {
+		return notReadyWhileHanging() // it counts on having no older command beside it
 	}
 	if op.Traits&Writes != 0 && lu.WriteProtected() {
 		return DataProtect(ASCWriteProtected)
@@ -191,10 +193,14 @@ func (lu *LogicalUnit) refuse(c *Command) error {
 // Ready is nil, or why commands that need the medium are refused.
 func (lu *LogicalUnit) Ready() *Sense {
 	if lu.tasks.hung.Load() > 0 {
-		return NotReady(ASCLogicalUnitNotReadyOperationInProgress)
+		return notReadyWhileHanging()
 	}
 	return lu.Device.Ready()
 }
+
+// notReadyWhileHanging is why commands are refused while aborted ones hang in a
+// store. Initiators try again after it.
+func notReadyWhileHanging() *Sense { return NotReady(ASCLogicalUnitNotReadyOperationInProgress) }
 
 // WriteProtected tells whether commands that write are refused, by the medium
 // or by software write protect (SWP).
@@ -208,9 +214,12 @@ const deviceWriteProtected = 0x80
 // finish ends c with err and takes it out of the task set.
 func (lu *LogicalUnit) finish(c *Command, err error) {
 	c.end(err)
-	start, complete := lu.tasks.leave(c)
-	startAll(start)
-	if complete {
+	left := lu.tasks.leave(c)
+	startAll(left.start)
+	if left.ready {
+		lu.report(errors.New("the commands that hung in the store have ended: ready again"))
+	}
+	if left.complete {
 		c.complete()
 	}
 }

@@ -176,12 +176,7 @@ func (lu *LogicalUnit) tellCleared(n *Nexus) {
 func (s *taskSet) abort(n *Nexus, tas bool, affected func(*Command) bool) (asleep, awake []*Command, others map[*Nexus]bool, last uint64) {
 	s.mu.Lock()
 	others = map[*Nexus]bool{}
-	var next *Command
-	for c := s.head; c != nil; c = next {
-		next = c.next
-		if c.quiet != nil || !affected(c) {
-			continue
-		}
+	for _, c := range s.pick(affected) {
 		how := abortedSilently
 		if c.Nexus != n {
 			others[c.Nexus] = true
@@ -214,20 +209,31 @@ func (s *taskSet) unpin(c *Command) bool {
 	return c.pins == 0 && c.state == outside
 }
 
+// pick gives the commands in the set that f picks, those that hang included and
+// those of the unit's own not. s.mu is held.
+func (s *taskSet) pick(f func(*Command) bool) (picked []*Command) {
+	for c := s.head; c != nil; c = c.next {
+		if c.quiet == nil && f(c) {
+			picked = append(picked, c)
+		}
+	}
+	for _, c := range s.hanging {
+		if f(c) {
+			picked = append(picked, c)
+		}
+	}
+	return picked
+}
+
 // any tells whether a command in the set is picked.
 func (s *taskSet) any(picked func(*Command) bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for c := s.head; c != nil; c = c.next {
-		if c.quiet == nil && picked(c) {
-			return true
-		}
-	}
-	return false
+	return len(s.pick(picked)) > 0
 }
 
 // wait waits until no picked command is left in the set, but at most for bound.
-// Those that are still there it marks as hung and names.
+// Those that are still there it lets hang, and names.
 func (s *taskSet) wait(bound time.Duration, picked func(*Command) bool) (hanging []string) {
 	timer := time.NewTimer(bound)
 	defer timer.Stop()
@@ -249,30 +255,26 @@ func (s *taskSet) wait(bound time.Duration, picked func(*Command) bool) (hanging
 func (s *taskSet) watch(picked func(*Command) bool) <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for c := s.head; c != nil; c = c.next {
-		if c.quiet == nil && picked(c) {
-			if s.changed == nil {
-				s.changed = make(chan struct{})
-			}
-			return s.changed
-		}
+	if len(s.pick(picked)) == 0 {
+		return nil
 	}
-	return nil
+	if s.changed == nil {
+		s.changed = make(chan struct{})
+	}
+	return s.changed
 }
 
-// giveUp marks the picked commands as hung; see LogicalUnit.Ready.
+// giveUp lets the picked commands, which are aborted, hang.
 func (s *taskSet) giveUp(picked func(*Command) bool) (hanging []string) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := s.head; c != nil; c = c.next {
-		if c.quiet != nil || !picked(c) {
-			continue
-		}
+	for _, c := range s.pick(picked) {
 		if !c.hung {
-			c.hung = true
-			s.hung.Add(1)
+			s.hang(c)
 		}
 		hanging = append(hanging, fmt.Sprintf("%s (tag %#x of %v)", c.name(), uint32(c.Tag), c.Nexus.Initiator))
 	}
+	start := s.sweep()
+	s.mu.Unlock()
+	startAll(start)
 	return hanging
 }

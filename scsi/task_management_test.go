@@ -1,6 +1,7 @@
 package scsi
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -216,6 +217,9 @@ func TestManageTellsTheTruthOfAStoreThatHangs(t *testing.T) {
 	lu.HangBound = patience
 	go func() { done <- lu.Manage(AbortTask, a, 0x77) }()
 	g.leave <- nil
+	if err := <-told; !strings.Contains(err.Error(), "ready again") {
+		t.Errorf("Report heard %q after the hang", err)
+	}
 	if got := <-done; got != FunctionComplete {
 		t.Errorf("response %d after the hang", got)
 	}
@@ -314,4 +318,48 @@ func TestAResetDoesNotWaitForAPeerThatTakesNoResponses(t *testing.T) {
 	running.wait(t)
 	close(port.heard)
 	<-port.done
+}
+
+// TestNobodyWaitsBehindACommandThatHangs: what is ordered behind it is told that
+// the unit is not ready, and what must be alone is refused; only a quiet unit waits.
+func TestNobodyWaitsBehindACommandThatHangs(t *testing.T) {
+	a, b := newNexus("a"), newNexus("b")
+	g := newGate()
+	d := &fakeDevice{rows: []Operation{row(0, 0, g.hang), row(1, Inline, good), row(2, Inline|WithoutMedium, good), row(3, Inline|WithoutMedium, good)}}
+	d.rows[2].Order = Alone
+	lu := newUnit(t, d, nil, a, b)
+	lu.HangBound = time.Millisecond
+	stuck := issue(lu, a, 1, Ordered, make([]byte, 6)...)
+	g.wait(t)
+	behind := issue(lu, b, 1, Simple, 1, 0, 0, 0, 0, 0)
+	if behind.delivery.ended() {
+		t.Fatal("a command overtook an ORDERED one")
+	}
+	if got := lu.Manage(AbortTask, a, 1); got != FunctionRejected {
+		t.Fatal(got)
+	}
+	behind.wait(t)
+	behind.wantSense(t, KeyNotReady, ASCLogicalUnitNotReadyOperationInProgress)
+	do(t, lu, b, 2, 0, 0, 0, 0, 0).wantSense(t, KeyNotReady, ASCLogicalUnitNotReadyOperationInProgress)
+	do(t, lu, b, 3, 0, 0, 0, 0, 0).wantStatus(t, Good)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := lu.Quiesce(ctx); err == nil {
+		t.Error("the unit is quiet while a command is in the store")
+	}
+	if lu.Manage(QueryTask, a, 1) != FunctionSucceeded {
+		t.Error("the command that hangs is not in the task set")
+	}
+	g.leave <- nil
+	stuck.wait(t)
+	resume, err := lu.Quiesce(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	resume()
+	do(t, lu, b, 2, 0, 0, 0, 0, 0).wantStatus(t, Good)
+	if lu.tasks.count != 0 || len(lu.tasks.hanging) != 0 {
+		t.Errorf("%d commands are left, %d hang", lu.tasks.count, len(lu.tasks.hanging))
+	}
 }

@@ -2,6 +2,7 @@ package scsi
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -27,7 +28,7 @@ type task struct {
 	order          Order
 	bystander      bool // of an operation that no ordering class keeps out
 	admitted       bool // has passed admit
-	hung           bool // outlived the bound of a task manager
+	hung           bool // outlived the bound of a task manager; see taskSet.hang
 	quiet          chan struct{}
 
 	senseBuffer [MaxSenseLength]byte
@@ -86,6 +87,9 @@ func conflict(a, b *Command) bool {
 // conflicts with, enabled or not, which lets nobody starve. A HEAD OF QUEUE
 // command stands before all that is dormant, so it waits only for those that
 // are enabled, and for older ones of its kind.
+//
+// An aborted command that hangs in a store blocks nobody; while there is one,
+// admit refuses what could meet it.
 type taskSet struct {
 	mu           sync.Mutex
 	head, tail   *Command
@@ -98,7 +102,8 @@ type taskSet struct {
 	holds        int // while positive nothing is enabled
 	entries      uint64
 	changed      chan struct{} // closed when a command leaves; made by who waits for it
-	hung         atomic.Int32
+	hanging      []*Command    // aborted, but not come back from the store: outside the order
+	hung         atomic.Int32  // how many are hanging
 }
 
 // enter puts c into the set. started says that it is enabled and the caller is
@@ -123,22 +128,28 @@ func (s *taskSet) enter(c *Command) (started, full bool) {
 	return s.sweep() == c, false
 }
 
-// leave takes c, which has ended, out of the set. start is the chain of those
-// that are enabled by it, for startAll; complete says that the caller is to call
-// SendCommandComplete: otherwise a task manager does, which still needs c.
-func (s *taskSet) leave(c *Command) (start *Command, complete bool) {
+// departure is what follows when a command has left the set.
+type departure struct {
+	start    *Command // the chain of those that are enabled by it, for startAll
+	complete bool     // the caller is to complete the command; else a task manager does, which still needs it
+	ready    bool     // it was the last that hung
+}
+
+// leave takes c, which has ended, out of the set.
+func (s *taskSet) leave(c *Command) (d departure) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.unlink(c)
 	if c.hung {
-		c.hung = false
-		s.hung.Add(-1)
+		d.ready = s.comeBack(c)
+	} else {
+		s.unlink(c)
 	}
 	if s.changed != nil {
 		close(s.changed)
 		s.changed = nil
 	}
-	return s.sweep(), c.pins == 0
+	d.start, d.complete = s.sweep(), c.pins == 0
+	return d
 }
 
 func (s *taskSet) link(c *Command) {
@@ -239,7 +250,7 @@ func (s *taskSet) mayStart(c *Command, older, ordered bool, barriers *Command) b
 		}
 		return true
 	case c.Attribute == Ordered:
-		return !older
+		return !older && (c.quiet == nil || len(s.hanging) == 0)
 	case ordered:
 		return false
 	case c.order == Free:
@@ -256,6 +267,25 @@ func (s *taskSet) mayStart(c *Command, older, ordered bool, barriers *Command) b
 		}
 	}
 	return true
+}
+
+// hang takes c, which is enabled and aborted but hangs in a store, out of the
+// order: what stands behind it is to be told that the unit is not ready, and
+// not to wait with it.
+func (s *taskSet) hang(c *Command) {
+	s.unlink(c)
+	s.count++
+	c.state, c.hung = enabled, true
+	s.hanging = append(s.hanging, c)
+	s.hung.Add(1)
+}
+
+// comeBack is the end of a command that hung; last says that no other does.
+func (s *taskSet) comeBack(c *Command) (last bool) {
+	s.hanging = slices.DeleteFunc(s.hanging, func(x *Command) bool { return x == c })
+	s.count--
+	c.state, c.hung = outside, false
+	return s.hung.Add(-1) == 0
 }
 
 // startAll starts a chain of enabled commands, each on its own goroutine.
@@ -298,8 +328,7 @@ func (lu *LogicalUnit) Quiesce(ctx context.Context) (resume func(), err error) {
 		close(c.quiet)
 	}
 	leave := sync.OnceFunc(func() {
-		start, _ := lu.tasks.leave(c)
-		startAll(start)
+		startAll(lu.tasks.leave(c).start)
 	})
 	select {
 	case <-c.quiet:

@@ -152,11 +152,11 @@ func TestTaskSetAgainstModel_SAM5_8(t *testing.T) {
 				set, states = slices.Delete(set, i, i+1), slices.Delete(states, i, i+1)
 				before := slices.Clone(states)
 				modelSettle(set, states, held > 0)
-				start, complete := s.leave(c)
-				if !complete || c.state != outside {
+				left := s.leave(c)
+				if !left.complete || c.state != outside {
 					t.Fatal("a command that nobody pins is not complete")
 				}
-				check(step, "leave", chainOf(start), before)
+				check(step, "leave", chainOf(left.start), before)
 			case k == 18 && held < 2:
 				held++
 				s.hold()
