@@ -38,7 +38,8 @@ func New(o Options) *Provisioner {
 }
 
 // Apply makes want run: it prepares all of it and then switches. If something
-// cannot be prepared the error says what, and nothing has changed. It may take
+// cannot be prepared the error says what, and nothing has changed: images that
+// were made are removed again. It may take
 // long where a fixed image is to be made; when ctx ends it gives up between two
 // LUNs.
 //
@@ -65,13 +66,23 @@ func (p *Provisioner) Apply(ctx context.Context, want configs.Config) (Report, e
 	p.now = next
 	next.serve()
 	report := next.report(plan)
-	report.Warnings = want.Warnings()
+	p.tell(report)
+	return report, nil
+}
+
+// tell logs what serves, and what does not.
+func (p *Provisioner) tell(report Report) {
+	for _, w := range report.Warnings {
+		p.log.Warn(w)
+	}
 	for _, l := range report.LUNs {
 		if l.Failure != nil {
 			p.log.WithField("lun", l.Name).WithError(l.Failure).Error("the LUN is not ready: its store cannot be opened; mend it and start again")
 		}
 	}
-	return report, nil
+	for _, t := range report.Targets {
+		p.log.WithFields(logrus.Fields{"target": t.Name, "portals": t.Portals, "luns": len(t.LUNs)}).Info("target is served")
+	}
 }
 
 // stop ends what runs.
@@ -107,28 +118,34 @@ func (p *Provisioner) prepare(ctx context.Context, plan *plan) (*running, error)
 	for _, step := range steps {
 		if err := step(); err != nil {
 			unbind(r.portals)
-			return nil, errors.Join(err, r.close())
+			return nil, errors.Join(err, r.discard())
 		}
 	}
 	return r, nil
 }
 
-// open makes the logical units of r.
+// open makes the logical units of r: first those whose images are there, so
+// that none is made for a configuration that they refuse.
 func (p *Provisioner) open(ctx context.Context, r *running, plan *plan) error {
 	var errs configs.Errors
-	for i, l := range plan.LUNs {
-		if err := ctx.Err(); err != nil {
-			return err
+	for _, missing := range []bool{false, true} {
+		for i, l := range plan.LUNs {
+			if isMissing(l) != missing || r.units[l.Name] != nil {
+				continue
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			u, err := p.newUnit(l, r.state, plan.Limits.HangBound)
+			if err != nil {
+				errs = append(errs, plan.Errorf(fmt.Sprintf("lun[%d]", i), "%v", err))
+				continue
+			}
+			r.units[l.Name] = u
 		}
-		u, err := p.newUnit(l, r.state, plan.Limits.HangBound)
-		if err != nil {
-			errs = append(errs, plan.Errorf(fmt.Sprintf("lun[%d]", i), "%v", err))
-			continue
+		if len(errs) > 0 {
+			return errs
 		}
-		r.units[l.Name] = u
-	}
-	if len(errs) > 0 {
-		return errs
 	}
 	return nil
 }
@@ -198,10 +215,15 @@ func (r *running) sync() error {
 }
 
 // close gives back stores and the state directory.
-func (r *running) close() error {
+func (r *running) close() error { return r.end((*unit).close) }
+
+// discard is close before anybody was let in.
+func (r *running) discard() error { return r.end((*unit).discard) }
+
+func (r *running) end(end func(*unit) error) error {
 	var all error
 	for _, u := range r.units {
-		all = errors.Join(all, u.close())
+		all = errors.Join(all, end(u))
 	}
 	if r.state != nil {
 		all = errors.Join(all, r.state.Close())

@@ -60,7 +60,7 @@ func (r Report) URLs() []string {
 
 // report describes what runs.
 func (r *running) report(p *plan) Report {
-	var out Report
+	out := Report{Warnings: p.Warnings()}
 	for _, l := range p.LUNs {
 		u := r.units[l.Name]
 		one := LUNReport{Name: l.Name, Kind: kind(l), Path: l.Path, Serial: u.lu.Identity.Serial, Failure: u.failure}
@@ -68,6 +68,7 @@ func (r *running) report(p *plan) Report {
 			one.Size = u.medium.Geometry().Size
 		}
 		out.LUNs = append(out.LUNs, one)
+		out.Warnings = append(out.Warnings, u.warnings()...)
 	}
 	for i, t := range p.Targets {
 		one := TargetReport{Name: string(p.nodes[i].name), LUNs: map[int]string{}, Access: t.Effective(), CHAP: t.CHAP}

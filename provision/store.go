@@ -59,19 +59,22 @@ func kind(l configs.LUN) configs.Kind {
 	return configs.File
 }
 
-// refusal is the part of an error of open that refuses the configuration:
-// somebody else uses the store, or there is no image and none may be made. All
+// isMissing tells whether l is an image that is yet to be made.
+func isMissing(l configs.LUN) bool {
+	_, err := os.Stat(l.Path)
+	return kind(l) == configs.File && errors.Is(err, fs.ErrNotExist)
+}
+
+// refusal is the part of an error of an opener that refuses the configuration:
+// somebody else uses the store, or there is no image and none can be made. All
 // else is the store's own trouble; so is a device that is not there, for it may
 // have failed and may come back.
-func refusal(l configs.LUN, err error) error {
-	switch k := kind(l); {
-	case errors.Is(err, backstore.ErrLocked):
-		return err
-	case !errors.Is(err, fs.ErrNotExist) || k == configs.Block:
-		return nil
-	case k == configs.File && l.Size == 0 && !l.ReadOnly:
+func refusal(l configs.LUN, missing bool, err error) error {
+	switch {
+	case missing && l.Size == 0 && !l.ReadOnly:
 		return fmt.Errorf("%w; to have it made, say how big: size=10GiB", err)
-	default:
+	case missing, errors.Is(err, backstore.ErrLocked), kind(l) == configs.Gotgt && errors.Is(err, fs.ErrNotExist):
 		return err
 	}
+	return nil
 }

@@ -3,6 +3,7 @@ package provision
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -21,7 +22,9 @@ type unit struct {
 	device *sbc.Device
 	lu     *scsi.LogicalUnit
 
-	failure error
+	made     bool // there was no image, and we made it
+	returned bool // made, for a LUN that had an image once
+	failure  error
 }
 
 // newUnit opens the LUN l. An error refuses the configuration; where the image
@@ -32,7 +35,7 @@ func (p *Provisioner) newUnit(l configs.LUN, keep *state.Directory, hangBound ti
 		return nil, err
 	}
 	if err := u.present(keep, p.revision); err != nil {
-		return nil, errors.Join(err, u.close())
+		return nil, errors.Join(err, u.discard())
 	}
 	u.lu.Report = func(err error) { p.log.WithField("lun", l.Name).WithError(err).Error("the LUN reports an error") }
 	if hangBound > 0 {
@@ -43,8 +46,10 @@ func (p *Provisioner) newUnit(l configs.LUN, keep *state.Directory, hangBound ti
 
 // open opens the store and makes the device.
 func (u *unit) open(do opener) error {
+	missing := isMissing(u.config)
 	store, err := do(u.config)
 	if err == nil {
+		u.made = missing
 		u.medium = backstore.Bind(store)
 		if u.device, err = sbc.New(u.options()); err == nil {
 			return nil
@@ -52,7 +57,7 @@ func (u *unit) open(do opener) error {
 		err = errors.Join(err, u.medium.Close())
 		u.medium = nil
 	}
-	if err := refusal(u.config, err); err != nil {
+	if err := refusal(u.config, missing, err); err != nil {
 		return err
 	}
 	u.failure = err
@@ -76,6 +81,7 @@ func (u *unit) options() sbc.Options {
 // present gives the device its identity and makes the logical unit.
 func (u *unit) present(keep *state.Directory, revision string) error {
 	id := scsi.Identity{Name: u.config.Name, Serial: u.config.Serial, Revision: revision}
+	u.returned = u.made && keep.Knows(u.config.Name)
 	if id.Serial == "" {
 		var err error
 		if id.Serial, err = keep.Serial(u.config.Name); err != nil {
@@ -106,4 +112,27 @@ func (u *unit) close() error {
 		return fmt.Errorf("LUN %q: %w", u.config.Name, err)
 	}
 	return nil
+}
+
+// discard is close for a unit that nobody has seen: an image that was made for
+// it is removed.
+func (u *unit) discard() error {
+	err := u.close()
+	if u.made {
+		err = errors.Join(err, os.Remove(u.config.Path))
+	}
+	return err
+}
+
+// warnings are what the operator should know of a LUN that is ready.
+func (u *unit) warnings() []string {
+	var w []string
+	if u.returned {
+		w = append(w, fmt.Sprintf("LUN %q was served before, but its image %s was missing: a new, empty one was made; "+
+			"if the file system of the old one is not mounted, stop, mount it, and remove what was made", u.config.Name, u.config.Path))
+	}
+	if u.medium != nil && u.config.Size > 0 && u.medium.Geometry().Size != int64(u.config.Size) {
+		w = append(w, fmt.Sprintf("LUN %q keeps the size of its image, %v; the configuration says %v", u.config.Name, configs.Size(u.medium.Geometry().Size), u.config.Size))
+	}
+	return w
 }

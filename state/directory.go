@@ -101,6 +101,12 @@ func (d *Directory) Serial(name string) (string, error) {
 	return serial, nil
 }
 
+// Knows tells whether the LUN called name was given a serial before.
+func (d *Directory) Knows(name string) bool {
+	_, err := os.Stat(filepath.Join(d.path, "serial", name))
+	return err == nil
+}
+
 // read is the content of a file; nil when there is none.
 func read(name string) ([]byte, error) {
 	record, err := os.ReadFile(name)

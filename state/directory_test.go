@@ -103,6 +103,9 @@ func TestSerialIsMadeOnce(t *testing.T) {
 			t.Fatalf("eight calls at once: %q, want one serial", serials)
 		}
 	}
+	if !d.Knows("vm1") || d.Knows("vm2") {
+		t.Errorf("Knows of a LUN with a serial %v, without %v", d.Knows("vm1"), d.Knows("vm2"))
+	}
 	other, err := d.Serial("vm2")
 	if err != nil || other == serials[0] {
 		t.Errorf("the serial of another LUN: %q, %v", other, err)

@@ -54,11 +54,12 @@ func serve(c *cli.Context) error {
 
 	p := provision.New(provision.Options{Log: log, Revision: revision()})
 	report, err := p.Apply(ctx, want)
+	if errors.Is(err, context.Canceled) {
+		log.Info("stopped before anything was served")
+		return nil
+	}
 	if err != nil {
 		return err
-	}
-	for _, w := range report.Warnings {
-		log.Warn(w)
 	}
 	ready := readyFile(c.String("ready-file"))
 	err = announce(c, log, report, ready)

@@ -1,0 +1,243 @@
+package provision
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/isantarget/isantarget/configs"
+	"github.com/isantarget/isantarget/internal/initiator"
+	"github.com/isantarget/isantarget/iscsi"
+	"github.com/isantarget/isantarget/target"
+)
+
+// TestShape: what the configuration says of a LUN is what initiators are told.
+func TestShape(t *testing.T) {
+	d := start(t, t.TempDir(), `
+[[lun]]
+name = "plain"
+path = "plain.img"
+size = "1MiB"
+[[lun]]
+name = "special"
+path = "special.img"
+size = "2MiB"
+provisioning = "fixed"
+block-size = 4096
+physical-block-size = 16384
+write-cache = false
+removable = true
+[[lun]]
+name = "protected"
+kind = "memory"
+size = "1MiB"
+physical-block-size = 4096
+readonly = true
+[[target]]
+name = "`+name+`"
+luns = { 0 = "plain", 1 = "special", 300 = "protected" }
+`)
+	c := d.mustLogin(t, alice, nil)
+	for _, want := range []struct {
+		lun                               uint64
+		blocks                            uint64
+		blockSize                         uint32
+		exponent                          byte
+		thin, cache, protected, removable bool
+	}{
+		{lun: initiator.LUN(0), blocks: 2048, blockSize: 512, thin: true, cache: true},
+		{lun: initiator.LUN(1), blocks: 512, blockSize: 4096, exponent: 2, removable: true},
+		{lun: (0x4000 | 300) << 48, blocks: 2048, blockSize: 512, exponent: 3, thin: true, cache: true, protected: true},
+	} {
+		capacity := do(t, c, initiator.Command{LUN: want.lun, CDB: []byte{0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0}, Read: 32}).Data
+		if len(capacity) < 16 {
+			t.Fatalf("READ CAPACITY (16) of %x: %x", want.lun, capacity)
+		}
+		if got := binary.BigEndian.Uint64(capacity) + 1; got != want.blocks {
+			t.Errorf("LUN %x has %d blocks, want %d", want.lun, got, want.blocks)
+		}
+		if got := binary.BigEndian.Uint32(capacity[8:]); got != want.blockSize {
+			t.Errorf("LUN %x has blocks of %d, want %d", want.lun, got, want.blockSize)
+		}
+		if got := capacity[13] & 0xf; got != want.exponent {
+			t.Errorf("LUN %x: LBPPBE %d, want %d", want.lun, got, want.exponent)
+		}
+		if got := capacity[14]&0x80 != 0; got != want.thin {
+			t.Errorf("LUN %x: LBPME %v, want %v", want.lun, got, want.thin)
+		}
+		caching := do(t, c, initiator.Command{LUN: want.lun, CDB: []byte{0x1a, 0x08, 0x08, 0, 255, 0}, Read: 255}).Data
+		if len(caching) < 7 {
+			t.Fatalf("MODE SENSE of %x: %x", want.lun, caching)
+		}
+		if got := caching[6]&4 != 0; got != want.cache {
+			t.Errorf("LUN %x: WCE %v, want %v", want.lun, got, want.cache)
+		}
+		if got := caching[2]&0x80 != 0; got != want.protected {
+			t.Errorf("LUN %x: WP %v, want %v", want.lun, got, want.protected)
+		}
+		inquiry := do(t, c, initiator.Command{LUN: want.lun, CDB: []byte{0x12, 0, 0, 0, 96, 0}, Read: 96}).Data
+		if got := inquiry[1]&0x80 != 0; got != want.removable {
+			t.Errorf("LUN %x: RMB %v, want %v", want.lun, got, want.removable)
+		}
+		if got := strings.TrimSpace(string(inquiry[32:36])); got != "1.0" {
+			t.Errorf("LUN %x: revision %q, want 1.0", want.lun, got)
+		}
+	}
+}
+
+// TestAbsentLUN: INQUIRY says that nothing is there (SPC-4 6.6.2).
+func TestAbsentLUN(t *testing.T) {
+	d := start(t, t.TempDir(), oneTarget)
+	c := d.mustLogin(t, alice, nil)
+	r := do(t, c, initiator.Command{LUN: initiator.LUN(9), CDB: []byte{0x12, 0, 0, 0, 36, 0}, Read: 36})
+	if len(r.Data) == 0 || r.Data[0] != 0x7f {
+		t.Errorf("INQUIRY of LUN 9: %x, want 7f", r.Data)
+	}
+	if key, code := ready(t, c, 9); key != 5 || code != 0x2500 {
+		t.Errorf("TEST UNIT READY of LUN 9: sense %x/%04x, want 5/2500", key, code)
+	}
+}
+
+// TestNothingIsMadeForARefusedConfiguration: images that were made for it are
+// removed, those that were there are not.
+func TestNothingIsMadeForARefusedConfiguration(t *testing.T) {
+	for _, bad := range []string{
+		`path = "none.img"`,                           // refused before anything is made
+		"path = \"no/folder/x.img\"\nsize = \"1MiB\"", // refused while it is made
+	} {
+		dir := t.TempDir()
+		old := write(t, filepath.Join(dir, "old.img"), strings.Repeat("data", 1024), 0o600)
+		text := fmt.Sprintf("[[lun]]\nname = \"new\"\npath = \"new.img\"\nsize = \"1MiB\"\n[[lun]]\nname = \"old\"\npath = %q\n[[lun]]\nname = \"bad\"\n%s\n", old, bad)
+		if _, err := newDaemon().Apply(context.Background(), parse(t, dir, text)); err == nil {
+			t.Fatal("it was served")
+		}
+		if _, err := os.Stat(filepath.Join(dir, "new.img")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("with %q: the new image is still there: %v", bad, err)
+		}
+		if data, err := os.ReadFile(old); err != nil || !strings.HasPrefix(string(data), "datadata") {
+			t.Errorf("with %q: the old image: %v", bad, err)
+		}
+	}
+}
+
+func TestWarningsOfImages(t *testing.T) {
+	dir := t.TempDir()
+	text := func(size string) string {
+		return "[[lun]]\nname = \"x\"\npath = \"x.img\"\nsize = \"" + size + "\"\n[[target]]\nname = \"" + name + "\"\nluns = { 0 = \"x\" }\n"
+	}
+	run := func(size string) string {
+		d := start(t, dir, text(size))
+		d.stop(t)
+		return strings.Join(d.report.Warnings, "\n")
+	}
+	if w := run("1MiB"); w != "" {
+		t.Errorf("a new LUN: %s", w)
+	}
+	if w, want := run("2MiB"), `LUN "x" keeps the size of its image, 1MiB; the configuration says 2MiB`; w != want {
+		t.Errorf("another size:\n%s\nwant\n%s", w, want)
+	}
+	if err := os.Remove(filepath.Join(dir, "x.img")); err != nil {
+		t.Fatal(err)
+	}
+	if w := run("1MiB"); !strings.Contains(w, `LUN "x" was served before, but its image `+dir+`/x.img was missing: a new, empty one was made`) {
+		t.Errorf("a vanished image: %q", w)
+	}
+}
+
+// TestDiscovery: CHAP of discovery, and only what an initiator may use through
+// the portal group that it asks.
+func TestDiscovery(t *testing.T) {
+	t.Setenv("PROVISION_TEST_SECRET", "secret of discovery")
+	d := start(t, t.TempDir(), `
+[discovery]
+chap = { user = "disc", secret-env = "PROVISION_TEST_SECRET" }
+`+oneTarget+`
+portal-groups = [1]
+[[target]]
+name = "`+name+`2"
+luns = { 0 = "m" }
+[[target]]
+name = "`+name+`3"
+luns = { 0 = "m" }
+[[target.rule]]
+initiators = ["`+bob+`"]
+[[portal-group]]
+tag = 1
+listen = ["127.0.0.1:0"]
+[[portal-group]]
+tag = 2
+listen = ["127.0.0.2:0"]
+`)
+	discover := func(portal string, chap *initiator.CHAP) (string, error) {
+		c, err := initiator.Dial(portal, initiator.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := c.Login(initiator.Login{InitiatorName: alice, SessionType: "Discovery", ISID: initiator.RandomISID(), CHAP: chap}); err != nil {
+			return "", err
+		}
+		targets, err := c.SendTargets("All")
+		var names []string
+		for _, one := range targets {
+			names = append(names, strings.TrimPrefix(one.Name, name))
+		}
+		return strings.Join(names, " "), err
+	}
+	_, err := discover(d.report.Targets[0].Portals[0], nil)
+	refusedWith(t, err, iscsi.LoginAuthenticationFailure)
+	chap := &initiator.CHAP{User: "disc", Secret: "secret of discovery"}
+	if got, err := discover(d.report.Targets[1].Portals[0], chap); err != nil || strings.Contains(got, "3") || !strings.Contains(got, "2") {
+		t.Errorf("alice is told of targets %q, %v, want her own", got, err)
+	}
+	c, err := initiator.Dial(d.report.Targets[1].Portals[1], initiator.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	err = c.Login(initiator.Login{InitiatorName: alice, TargetName: name, SessionType: "Normal", ISID: initiator.RandomISID()})
+	var r *initiator.Refusal
+	if !errors.As(err, &r) {
+		t.Errorf("login through a portal group that does not serve the target: %v, want a refusal", err)
+	}
+}
+
+// TestFamiliesSideBySide: "0.0.0.0" and "[::]" may have the same port, and
+// neither answers for the other.
+func TestFamiliesSideBySide(t *testing.T) {
+	d := start(t, t.TempDir(), oneTarget+"[[portal-group]]\ntag = 1\nlisten = [\"0.0.0.0:0\"]\n")
+	four := d.report.Targets[0].Portals[0]
+	port := four[strings.LastIndexByte(four, ':')+1:]
+	e := start(t, t.TempDir(), oneTarget+"[[portal-group]]\ntag = 1\nlisten = [\"[::]:"+port+"\"]\n")
+	if six := e.report.Targets[0].Portals[0]; six != "[::1]:"+port {
+		t.Errorf("the portal on [::] is reached at %s", six)
+	}
+	d.mustLogin(t, alice, nil)
+	e.mustLogin(t, alice, nil)
+	both := start(t, t.TempDir(), oneTarget+"[[portal-group]]\ntag = 1\nlisten = [\":0\"]\n")
+	both.mustLogin(t, alice, nil)
+	both.report.Targets[0].Portals[0] = strings.Replace(both.report.Targets[0].Portals[0], "127.0.0.1", "[::1]", 1)
+	both.mustLogin(t, alice, nil)
+}
+
+// TestLimitsOfTheExample: isantarget.toml shows the defaults of package target.
+func TestLimitsOfTheExample(t *testing.T) {
+	c, err := configs.Load("../configs/isantarget.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := c.Limits
+	shown := target.Limits{
+		Connections: l.Connections, SessionsPerInitiator: l.SessionsPerInitiator, ConnectionsPerSession: l.ConnectionsPerSession,
+		CommandWindow: l.CommandWindow, Memory: int64(l.Memory), LoginTimeout: l.LoginTimeout, NopInterval: l.NopInterval,
+		NopTimeout: l.NopTimeout, HangBound: l.HangBound, DrainTimeout: l.DrainTimeout,
+	}
+	if shown != target.DefaultLimits() {
+		t.Errorf("isantarget.toml shows %+v, the defaults are %+v", shown, target.DefaultLimits())
+	}
+}
