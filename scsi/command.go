@@ -57,6 +57,10 @@ type Command struct {
 	// which is the one that reads the connection: the operation, and Delivery, then
 	// answer ErrWouldBlock instead of waiting. It tells SendCommandComplete the same.
 	MayBlock bool
+	// MayLinger, set by the port, says that with MayBlock false a short wait does
+	// no harm: a write into a page cache need not go to another goroutine. If it
+	// takes long after all, the port goes on without this one.
+	MayLinger bool
 
 	task
 }

@@ -14,6 +14,7 @@ import (
 // disk is a device server of package sbc's kind, as far as these commands see one.
 type disk struct {
 	removable bool
+	rows      []scsi.Operation // beside those of every device
 
 	mu       sync.Mutex
 	notReady *scsi.Sense
@@ -36,7 +37,7 @@ func (d *disk) VitalProductDataPages() []scsi.VitalProductDataPage {
 func (d *disk) ModePages() []scsi.ModePage {
 	return []scsi.ModePage{{Code: 0x08, Default: []byte{2: 0x04, 19: 0}, Changeable: []byte{2: 0x04, 19: 0}}}
 }
-func (d *disk) Operations() []scsi.Operation { return Operations() }
+func (d *disk) Operations() []scsi.Operation { return append(Operations(), d.rows...) }
 func (d *disk) Reset()                       {}
 func (d *disk) NexusLost(*scsi.Nexus)        {}
 
@@ -73,10 +74,10 @@ type rig struct {
 	units *scsi.UnitMap
 }
 
-func newRig(t testing.TB, k scsi.Keeper) *rig {
+func newRig(t testing.TB, k scsi.Keeper, rows ...scsi.Operation) *rig {
 	t.Helper()
 	port := &scsi.TargetPort{Device: "iqn.2026-11.com.example:disk", Group: 1, RelativeID: 0x102}
-	r := &rig{disk: &disk{}, a: &scsi.Nexus{TargetPort: port}, b: &scsi.Nexus{TargetPort: port}}
+	r := &rig{disk: &disk{rows: rows}, a: &scsi.Nexus{TargetPort: port}, b: &scsi.Nexus{TargetPort: port}}
 	lu, err := scsi.NewLogicalUnit(scsi.Identity{Serial: "0123456789abcdef", Revision: "0.1"}, r.disk, k)
 	if err != nil {
 		t.Fatal(err)

@@ -38,6 +38,30 @@ func TestReserveAndRelease_SPC2_7_16(t *testing.T) {
 	}
 }
 
+// TestReserveLeavesNoWriteBehind: GOOD for RESERVE means that no command of another
+// nexus is still at work.
+func TestReserveLeavesNoWriteBehind(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	r := newRig(t, nil, scsi.Operation{
+		Name: "WRITE", Opcode: 0x0a, Usage: []byte{0x0a, 0, 0, 0, 0, 0}, Conflict: scsi.ConflictAlways,
+		Execute: func(*scsi.Command) error { entered <- struct{}{}; <-leave; return nil },
+	})
+	write := make(chan *scsi.Command)
+	go func() { write <- r.send(r.lu, r.b, nil, []byte{0x0a, 0, 0, 0, 0, 0}) }()
+	<-entered
+	d := &delivery{done: make(chan struct{})}
+	r.lu.Execute(&scsi.Command{Nexus: r.a, CDB: []byte{0x16, 0, 0, 0, 0, 0}, Delivery: d})
+	select {
+	case <-d.done:
+		t.Error("RESERVE is GOOD while a write of another nexus is at work")
+	default:
+	}
+	close(leave)
+	wantError(t, <-write, nil)
+	<-d.done
+	wantError(t, r.send(r.lu, r.b, nil, []byte{0x0a, 0, 0, 0, 0, 0}), scsi.ReservationConflict)
+}
+
 func TestReserveRefusesExtentsAndThirdParties_SPC2_7_21(t *testing.T) {
 	r := newRig(t, nil)
 	wantError(t, r.do(t, "16 01 00 00 00 00"), scsi.InvalidFieldInCDB(1, 0))
