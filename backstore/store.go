@@ -26,6 +26,13 @@ type Geometry struct {
 	Optimal  int // of the transfer that serves best; 0 when unknown
 	Unmap    int // of the granule in which space is given back; 0: the medium is thick, UNMAP is refused
 
+	// Atomic is the longest write that is whole or not there at all after anything
+	// that may happen to it: a loss of power, a failure, the end of the process. Less
+	// than 4 MiB it is a power of two, and holds for what lies within a multiple of it.
+	// 0: nothing is promised, which is the truth of whatever goes through a page cache
+	// or a file system: the sector that is being written may be changed meanwhile.
+	Atomic int
+
 	Volatile   bool // a returned write is lost with the power until Sync
 	Rotational bool // seeks cost
 	ReadOnly   bool // each method that would change a byte fails with ErrReadOnly

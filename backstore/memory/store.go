@@ -2,6 +2,7 @@ package memory
 
 import (
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -43,9 +44,9 @@ func New(size int64) (*Store, error) {
 }
 
 // Geometry implements backstore.Store. The store is not volatile: Sync would
-// make nothing safer.
+// make nothing safer. Any write is atomic: what ends the process ends the medium.
 func (s *Store) Geometry() backstore.Geometry {
-	return backstore.Geometry{Size: s.size, Unmap: chunkSize}
+	return backstore.Geometry{Size: s.size, Unmap: chunkSize, Atomic: math.MaxInt}
 }
 
 // Features implements backstore.Featured.

@@ -12,7 +12,8 @@ import (
 const vpdHeader = 4
 
 // blockLimits is the Block Limits VPD page (SBC-3 6.6.3), lengths in blocks. WSNZ
-// is 0: WRITE SAME takes zero blocks. No COMPARE AND WRITE, no limit to PRE-FETCH.
+// is 0: WRITE SAME takes zero blocks. There is no limit to PRE-FETCH. The fields of
+// atomic writes are those of SBC-4 6.6.4; where they are zero there is none.
 func (d *Device) blockLimits() []byte {
 	p := make([]byte, 64-vpdHeader)
 	put16 := func(at int, v int) { binary.BigEndian.PutUint16(p[at-vpdHeader:], uint16(v)) }
@@ -23,6 +24,7 @@ func (d *Device) blockLimits() []byte {
 	if m != nil {
 		g = m.Geometry()
 	}
+	p[5-vpdHeader] = maximumCompareAndWriteLength
 	put16(6, 1<<d.physicalBlockExponent(m))                                            // OPTIMAL TRANSFER LENGTH GRANULARITY
 	put32(8, MaximumTransferLength>>d.blockShift)                                      // MAXIMUM TRANSFER LENGTH
 	put32(12, min(g.Optimal, MaximumTransferLength)>>d.blockShift)                     // OPTIMAL TRANSFER LENGTH
@@ -34,6 +36,9 @@ func (d *Device) blockLimits() []byte {
 		put32(28, max(g.Unmap>>d.blockShift, 1))    // OPTIMAL UNMAP GRANULARITY
 		put32(32, ugavalid)
 	}
+	maximum, alignment := d.atomicLimits(m)
+	put32(44, int(maximum))   // MAXIMUM ATOMIC TRANSFER LENGTH
+	put32(48, int(alignment)) // ATOMIC ALIGNMENT; ATOMIC TRANSFER LENGTH GRANULARITY is 0: any
 	return p
 }
 

@@ -44,6 +44,7 @@ type Device struct {
 	readOnly   bool
 	removable  bool
 	thin       bool
+	atomic     bool // the medium promises atomic writes: there is WRITE ATOMIC
 	writeCache bool // the default of WCE
 
 	medium       atomic.Pointer[backstore.Medium] // nil: none
@@ -81,6 +82,7 @@ func New(o Options) (*Device, error) {
 		readOnly:   o.ReadOnly,
 		removable:  o.Removable,
 		thin:       o.Thin && (o.Medium == nil || o.Medium.Features().Has(backstore.CanUnmap)),
+		atomic:     o.Medium != nil && o.Medium.Geometry().Atomic >= o.BlockSize,
 		writeCache: o.WriteCache,
 		scratch:    newScratch(),
 		preventing: make(map[*scsi.Nexus]struct{}),

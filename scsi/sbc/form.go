@@ -115,10 +115,18 @@ func wholeMedium(scsi.CDB) scsi.Extent { return scsi.Extent{Blocks: math.MaxUint
 // locate checks the blocks of a CDB against the capacity of m, and gives them.
 func (d *Device) locate(m *backstore.Medium, f form, c scsi.CDB) (lba, blocks uint64, err error) {
 	lba, blocks = f.lba(c), f.blocks(c)
-	if capacity := d.capacity(m); lba >= capacity || blocks > capacity-lba {
-		return 0, 0, outOfRange(max(lba, capacity), f.lbaByte())
+	if err := d.within(m, lba, blocks, f.lbaByte()); err != nil {
+		return 0, 0, err
 	}
 	return lba, blocks, nil
+}
+
+// within checks blocks against the capacity of m. lbaByte is where the CDB has lba.
+func (d *Device) within(m *backstore.Medium, lba, blocks uint64, lbaByte int) error {
+	if capacity := d.capacity(m); lba >= capacity || blocks > capacity-lba {
+		return outOfRange(max(lba, capacity), lbaByte)
+	}
+	return nil
 }
 
 // locateToEnd is locate for a command to which zero blocks mean all up to the

@@ -108,6 +108,10 @@ func TestExtent(t *testing.T) {
 		switch n := len(c); {
 		case op.Name == "UNMAP":
 			want = fmt.Sprint(scsi.Extent{Blocks: 1<<64 - 1})
+		case op.Name == "COMPARE AND WRITE":
+			want = fmt.Sprint(scsi.Extent{LBA: 0x0203040506070809, Blocks: 0x0d})
+		case op.Name == "WRITE ATOMIC (16)":
+			want = fmt.Sprint(scsi.Extent{LBA: 0x0203040506070809, Blocks: 0x0c0d})
 		case n == 6:
 			want = fmt.Sprint(scsi.Extent{LBA: 0x1f0203, Blocks: 4})
 		case n == 10:

@@ -54,6 +54,8 @@ func (d *Device) Operations() []scsi.Operation {
 		synchronizes("SYNCHRONIZE CACHE (10)", form10, 0x35, flagIMMED|flagSyncNV, d.synchronizeCache),
 		synchronizes("SYNCHRONIZE CACHE (16)", form16, 0x91, flagIMMED|flagSyncNV, d.synchronizeCache),
 	}
+	rows = append(rows, d.compareAndWriteOperation())
+	rows = append(rows, d.writeAtomicOperations()...)
 	rows = append(rows, spc.Operations()...)
 	rows = append(rows, d.otherOperations()...)
 	if d.thin {

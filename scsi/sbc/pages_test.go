@@ -33,8 +33,8 @@ func TestBlockLimits(t *testing.T) {
 				t.Errorf("byte %d: %d, want %d", at, got, want)
 			}
 		}
-		if p[4] != 0 || p[5] != 0 {
-			t.Errorf("WSNZ %d, MAXIMUM COMPARE AND WRITE LENGTH %d: want 0", p[4], p[5])
+		if p[4] != 0 || p[5] != 255 {
+			t.Errorf("WSNZ %d, MAXIMUM COMPARE AND WRITE LENGTH %d: want 0 and 255", p[4], p[5])
 		}
 	})
 	thick := newRig(t, func(o *Options, s *recorder) {
