@@ -52,6 +52,7 @@ type Device struct {
 	ejected      atomic.Bool
 	gone         atomic.Pointer[probe] // set: the medium has failed with ErrGone
 
+	pace       writePace
 	scratch    scratch
 	background background
 	deferred   deferredErrors
@@ -61,7 +62,10 @@ type Device struct {
 	preventing map[*scsi.Nexus]struct{} // who prevents medium removal
 }
 
-var _ scsi.DeviceServer = (*Device)(nil)
+var (
+	_ scsi.DeviceServer = (*Device)(nil)
+	_ scsi.Synchronizer = (*Device)(nil)
+)
 
 // New makes a device of o. It fails if block sizes do not fit together, or fit
 // not to the medium.
@@ -81,7 +85,7 @@ func New(o Options) (*Device, error) {
 		physical:   o.PhysicalBlockSize,
 		readOnly:   o.ReadOnly,
 		removable:  o.Removable,
-		thin:       o.Thin && (o.Medium == nil || o.Medium.Features().Has(backstore.CanUnmap)),
+		thin:       o.Thin && canBeThin(o.Medium),
 		atomic:     o.Medium != nil && o.Medium.Geometry().Atomic >= o.BlockSize,
 		writeCache: o.WriteCache,
 		scratch:    newScratch(),
@@ -90,6 +94,18 @@ func New(o Options) (*Device, error) {
 	d.writeThrough.Store(!o.WriteCache)
 	d.medium.Store(o.Medium)
 	return d, nil
+}
+
+// canBeThin tells whether m can give space back, or could if it were not
+// read-only: it knows then what it does not hold.
+func canBeThin(m *backstore.Medium) bool {
+	switch {
+	case m == nil: // it could not be opened, and is taken at its owner's word
+		return true
+	case m.Geometry().ReadOnly:
+		return m.Features().Has(backstore.CanMap | backstore.ReadsZeros)
+	}
+	return m.Features().Has(backstore.CanUnmap)
 }
 
 // Swap puts m in the place of the medium, and returns the one before, which the

@@ -153,6 +153,24 @@ func TestUnmap_SwappedMediumCannot(t *testing.T) {
 	r.wantContent(0, data)
 }
 
+// A sparse image that is opened read-only cannot unmap, but is thin all the same:
+// it has holes, and UNMAP is refused because it is write protected.
+func TestThin_ReadOnlyMedium(t *testing.T) {
+	r := newRig(t, func(_ *Options, s *recorder) {
+		s.features &^= backstore.CanUnmap | backstore.CanZero
+		s.geometry = func(g *backstore.Geometry) { g.ReadOnly, g.Unmap = true, 0 }
+	})
+	list := unmapParameters([2]uint64{0, 8})
+	r.refused(unmapCDB(len(list)), list, scsi.KeyDataProtect, scsi.ASCWriteProtected)
+	r.refused(cdb(form16, 0x93, flagUNMAP, 0, 8), make([]byte, 512), scsi.KeyDataProtect, scsi.ASCWriteProtected)
+	if p := r.good(getLBAStatusCDB(0, 24), nil); p[20] != 1 {
+		t.Errorf("GET LBA STATUS: % x: want the hole", p)
+	}
+	if p := r.device.logicalBlockProvisioning(); p[1] != 0xe4 || p[2] != 2 {
+		t.Errorf("VPD page B2h: % x", p)
+	}
+}
+
 func TestThick_HasNoUnmap(t *testing.T) {
 	for name, change := range map[string]func(*Options, *recorder){
 		"option": func(o *Options, _ *recorder) { o.Thin = false },
