@@ -43,6 +43,7 @@ type negotiation struct {
 	maxSend        int
 	declared       bool // our MaxRecvDataSegmentLength has been told
 	seen           map[string]bool
+	names          map[string]string // who asks for what, as declared first
 	alias          string
 }
 
@@ -53,8 +54,22 @@ func newNegotiation(maxConnections int) *negotiation {
 			maxConnections: 1, initialR2T: true, immediateData: true, firstBurst: 64 << 10,
 			maxBurst: 256 << 10, maxOutstandingR2T: 1, time2Wait: 2, time2Retain: 20,
 		},
-		seen: map[string]bool{},
+		seen: map[string]bool{}, names: map[string]string{},
 	}
+}
+
+// repeats tells whether kv says once more, unchanged, who the initiator is and
+// what it wants. RFC 7143 6.3 forbids that too, but libiscsi does it in the
+// operational stage when we wanted no CHAP, and it changes nothing.
+func (n *negotiation) repeats(kv iscsi.KeyValue) bool {
+	switch kv.Key {
+	case "InitiatorName", "InitiatorAlias", "TargetName", "SessionType":
+		if first, ok := n.names[kv.Key]; ok {
+			return first == kv.Value
+		}
+		n.names[kv.Key] = kv.Value
+	}
+	return false
 }
 
 // A refusal ends a login: the status for the initiator, and for the log why and
@@ -79,6 +94,9 @@ func (n *negotiation) answer(request []iscsi.KeyValue) ([]iscsi.KeyValue, error)
 		return boolToInt(a.Key == "FirstBurstLength") - boolToInt(b.Key == "FirstBurstLength")
 	})
 	for _, kv := range ordered {
+		if n.repeats(kv) {
+			continue
+		}
 		if n.seen[kv.Key] {
 			return nil, refuse(iscsi.LoginInitiatorError, "key %s was negotiated twice (RFC 7143 6.3)", kv.Key)
 		}
