@@ -15,10 +15,12 @@ func TestBugs() []Expectation {
 			"the test closes its own session and then wants to go on in it; in its suite it skips itself for the same reason"},
 		{regexp.MustCompile(`^PreventAllow\.Eject$`),
 			"the test wants loading refused while removal is prevented; SBC-3 (START STOP UNIT, LOEJ bit) refuses only the ejection"},
-		{regexp.MustCompile(`^ReadOnly\.ReadOnlySBC$`),
-			"the test wants DATA PROTECT for WRITE SAME with UNMAP where ILLEGAL REQUEST is due"},
 		{regexp.MustCompile(`^iSCSIdatasn\.iSCSIDataSnInvalid$`),
 			"in its second step the test logs in again, after the target has rightly closed the connection, and sends the broken sequence as immediate data, which has no DataSN"},
+		{regexp.MustCompile(`^ReportSupportedOpcodes\.OneCommand$`),
+			"libiscsi keeps the CDB usage data of commands of up to 16 bytes only, and the test then finds none for READ (32) and the others of 32 bytes"},
+		{regexp.MustCompile(`^WriteSame10\.UnmapUntilEnd$`),
+			"the test sends UNMAP=1 with a block of FFh and wants zeros; what WRITE SAME leaves reads as the block that was sent, and only a block of zeros may be unmapped instead (SBC-3 5.43); libiscsi has mended the test since"},
 	}
 }
 

@@ -286,6 +286,7 @@ func lastLine(text string) string {
 // judgeEmpty runs each test that passed without an assertion once more with -V, which says whether it skipped.
 func (s *suite) judgeEmpty() error {
 	skip := regexp.MustCompile(`(?m)\[SKIPP(?:ED|ING)\] *(.*)$`)
+	end := regexp.MustCompile(`(?m)^passed(?:    .*)?$|[^\[A-Za-z]passed$`)
 	for _, test := range s.empty {
 		if !s.runner.Alive() {
 			if err := s.runner.Revive(); err != nil {
@@ -297,8 +298,11 @@ func (s *suite) judgeEmpty() error {
 		if err != nil {
 			return err
 		}
-		// The tool's own set-up, before the suite's name, says [SKIPPED] too.
+		// The tool's own set-up, before the suite's name, and its clean-up, after the verdict, say [SKIPPED] too.
 		_, text, _ := strings.Cut(got.text, "\nSuite: ")
+		if verdicts := end.FindAllStringIndex(text, -1); verdicts != nil {
+			text = text[:verdicts[len(verdicts)-1][0]]
+		}
 		switch m := skip.FindStringSubmatch(text); {
 		case m != nil:
 			s.set(test, Skip, "silent: %s", strings.TrimSpace(m[1]))

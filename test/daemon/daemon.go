@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -88,6 +89,7 @@ func (d *Daemon) Restart() {
 	cmd := exec.Command(os.Getenv(BinaryVariable), d.args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = d.dir
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(pair string) bool { return strings.HasPrefix(pair, "ISANTARGET_") }) // its flags, by another way
 	// A group of its own, so that a terminal's ^C reaches the test first; and it never outlives the test.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {

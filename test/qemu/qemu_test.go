@@ -132,21 +132,22 @@ func TestConvertThereAndBack(t *testing.T) {
 
 // A qcow2 image lives on the bare unit, as virtual machine managers keep it.
 func TestQcow2OnTheUnit(t *testing.T) {
-	_, url, _ := serve(t, "size=64MiB")
-	src := source(t)
+	d, url, _ := serve(t, "size=64MiB")
+	image := "driver=raw,size=48M,file.filename=" + source(t)
+	unit := fmt.Sprintf("driver=qcow2,file.driver=iscsi,file.transport=tcp,file.portal=%s,file.target=%s,file.lun=0", d.Address(), daemon.Target)
 	must(t, "qemu-img", "create", "-f", "qcow2", url, "48M")
-	must(t, "qemu-img", "convert", "-n", "--image-opts", "--target-image-opts",
-		"driver=raw,size=48M,file.filename="+src, "driver=qcow2,file.filename="+url)
+	must(t, "qemu-img", "convert", "-n", "--image-opts", "--target-image-opts", image, unit)
 	must(t, "qemu-img", "check", "-f", "qcow2", url)
-	out := must(t, "qemu-img", "compare", "--image-opts", "driver=raw,size=48M,file.filename="+src, "driver=qcow2,file.filename="+url)
+	out := must(t, "qemu-img", "compare", "--image-opts", image, unit)
 	if !strings.Contains(out, "Images are identical") {
 		t.Errorf("qemu-img compare: %s", out)
 	}
 }
 
 func TestPatterns(t *testing.T) {
-	for _, options := range []string{"block-size=512", "block-size=4096"} {
-		t.Run(options, func(t *testing.T) {
+	// Not thin with 4096-byte blocks: QEMU 7.2 asks there for the status of a part of a block, and ends by its own assertion.
+	for _, options := range []string{"block-size=512", "block-size=4096,provisioning=fixed"} {
+		t.Run(strings.ReplaceAll(options, ",", "+"), func(t *testing.T) { // no comma: the name becomes a part of the path in --lun
 			_, url, image := serve(t, "size=64MiB,"+options)
 			qemuIO(t, url,
 				"read -P 0 0 1M", // a new unit reads as zeros

@@ -71,6 +71,8 @@ func unit(ctx context.Context, r *runner) {
 	}
 	packages = slices.DeleteFunc(packages, func(p string) bool { return slices.Contains(own, p) })
 	goTest(ctx, r.report, r.root, nil, append([]string{"-race", "-timeout=8m"}, packages...)...)
+	// The tests that count allocations are not built for the race detector.
+	goTest(ctx, r.report, r.root, nil, append([]string{"-run=Alloc", "-timeout=2m"}, packages...)...)
 }
 
 // goList returns the import paths of the module's packages.

@@ -13,17 +13,21 @@ for disk in $(cat /run/disks); do
 		sg_vpd --page=$page "$disk" >/run/vpd 2>&1 || die "VPD page $page: $(cat /run/vpd)"
 	done
 	sg_vpd --page=di "$disk" >/run/di
-	grep -q 'NAA 6' /run/di || die "VPD 83h has no NAA designator: $(cat /run/di)"
+	grep -q 'type: NAA' /run/di || die "VPD 83h has no NAA designator: $(cat /run/di)"
 	grep -E '0x|eui|naa|iqn' /run/di | sed 's/^ */designator /'
 	sg_opcodes "$disk" >/run/opcodes || die "REPORT SUPPORTED OPERATION CODES"
-	for command in 'Inquiry' 'Read(16)' 'Write(16)' 'Unmap' 'Write same(16)' 'Synchronize cache(10)' 'Get LBA status'; do
+	for command in 'Inquiry' 'Read(16)' 'Write(16)' 'Write same(16)' 'Synchronize cache(10)' 'Get LBA status'; do
 		grep -qiF "$command" /run/opcodes || die "the list of operation codes lacks $command: $(cat /run/opcodes)"
 	done
+	# what one page tells of UNMAP, the list must tell too
+	sg_readcap --long "$disk" >/run/capacity || die "READ CAPACITY (16)"
+	thin=$(grep -c 'lbpme=1' /run/capacity) unmap=$(grep -c ' Unmap' /run/opcodes)
+	[ "$thin" = "$unmap" ] || die "thin $thin, but UNMAP in the list of operation codes $unmap"
 	sg_opcodes --tmf "$disk" >/run/tmf || die "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS"
 	sg_modes "$disk" >/run/modes || die "MODE SENSE"
 	grep -qi caching /run/modes || die "no caching page: $(cat /run/modes)"
 	sg_logs "$disk" >/run/logs || die "LOG SENSE"
-	sg_requests "$disk" >/run/requests || die "REQUEST SENSE"
+	sg_requests "$disk" >/run/requests 2>&1 || die "REQUEST SENSE"
 	naa=$(sg_vpd --page=di --quiet "$disk" | sed -n 's/^ *0x6/6/p' | head -1)
 	[ -e "/dev/disk/by-id/scsi-3$naa" ] || die "udev made no /dev/disk/by-id/scsi-3$naa: $(ls /dev/disk/by-id)"
 	[ "$(readlink -f "/dev/disk/by-id/scsi-3$naa")" = "$disk" ] || die "scsi-3$naa is another disk"

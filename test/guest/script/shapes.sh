@@ -18,7 +18,8 @@ attribute "$2" queue/logical_block_size 512
 attribute "$2" queue/physical_block_size 4096
 attribute "$3" ro 1
 [ "$(dd if="$3" bs=64k count=1 iflag=direct 2>/dev/null | tr -d '\167' | wc -c)" = 0 ] || die "the read-only unit does not hold its data"
-if sg_write_same --10 --in=/dev/zero --lba=0 --num=1 --xferlen=512 "$3" 2>/run/refused; then die "the read-only unit was written"; fi
+generic=/dev/$(ls "/sys/block/${3##*/}/device/scsi_generic") # the kernel does not open the disk for writing
+if sg_write_same --10 --in=/dev/zero --lba=0 --num=1 --xferlen=512 "$generic" 2>/run/refused; then die "the read-only unit was written"; fi
 grep -qi 'data protect\|write protected' /run/refused || die "refused without DATA PROTECT: $(cat /run/refused)"
 attribute "$4" removable 1
 sg_prevent --prevent=1 "$4" || die "PREVENT"
