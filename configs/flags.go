@@ -43,9 +43,10 @@ func FromFlags(f Flags) (Config, error) {
 		f.State = DefaultFlagsState
 	}
 	tree := map[string]any{"state": b.put("state", "--state", f.State), "log": b.log(f)}
-	if len(f.Portals) > 0 {
-		tree["portal-group"] = []any{map[string]any{"tag": int64(1), "listen": b.portals(f.Portals)}}
+	if len(f.Portals) == 0 {
+		f.Portals = []string{string(DefaultPortal)}
 	}
+	tree["portal-group"] = []any{map[string]any{"tag": int64(1), "listen": b.portals(f.Portals)}}
 	luns, numbers := b.luns(f.LUNs, f.State)
 	tree["lun"] = luns
 	tree["target"] = []any{b.target(f, numbers)}
@@ -138,10 +139,10 @@ func parseLUN(flag string) (map[string]any, error) {
 }
 
 func (b *flagTree) target(f Flags, numbers map[string]any) map[string]any {
-	target := map[string]any{"name": DefaultTarget, "luns": numbers}
-	if f.Target != "" {
-		target["name"] = b.put("target[0].name", "--target", f.Target)
+	if f.Target == "" {
+		f.Target = DefaultTarget
 	}
+	target := map[string]any{"name": b.put("target[0].name", "--target", f.Target), "luns": numbers}
 	if f.Access != "" {
 		target["access"] = b.put("target[0].access", "--access", f.Access)
 	}

@@ -23,6 +23,13 @@ func TestNoFlags(t *testing.T) {
 	if len(c.Targets) != 1 || c.Targets[0].Name != DefaultTarget || c.Targets[0].LUNs[0] != "disk0" || c.Targets[0].Effective() != Loopback {
 		t.Errorf("targets %+v", c.Targets)
 	}
+	for path, want := range map[string]string{ // what can fail later names the flag that would help
+		"portal-group[0].listen[0]": "--portal 127.0.0.1:3260", "state": "--state isantarget-data", "lun[0]": "--lun disk0=isantarget-data/disk0.img,size=10GiB",
+	} {
+		if got := c.Where(path); got != want {
+			t.Errorf("Where(%s) = %q, want %q", path, got, want)
+		}
+	}
 	if w := c.Warnings(); len(w) != 0 {
 		t.Errorf("warnings: %q", w)
 	}
@@ -97,4 +104,17 @@ func TestFlagErrors(t *testing.T) {
 			t.Errorf("%v shows a secret", err)
 		}
 	}
+}
+
+// FuzzFlags: whatever a flag says, there is a configuration or an error that is
+// one line for each thing wrong.
+func FuzzFlags(f *testing.F) {
+	f.Add("a=/a,size=1GiB,readonly", "127.0.0.1:3260", "iqn.2026-11.org.example:a", "u:/f")
+	f.Add("a=,kind=memory,size=1", "[::1%lo]:0", "", ":")
+	f.Fuzz(func(t *testing.T, lun, portal, target, chap string) {
+		_, err := FromFlags(Flags{LUNs: []string{lun}, Portals: []string{portal}, Target: target, CHAP: chap})
+		if err != nil && err.Error() == "" {
+			t.Error("an error without a word")
+		}
+	})
 }

@@ -72,6 +72,7 @@ func serve(c *cli.Context) error {
 // untilSignal is a context that the first SIGTERM or SIGINT ends. A second one
 // ends the process.
 func untilSignal(log *logrus.Logger) (ctx context.Context, forget func()) {
+	signal.Ignore(syscall.SIGPIPE) // a reader of our output that goes away is no reason to drop disks
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)

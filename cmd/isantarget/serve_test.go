@@ -314,6 +314,37 @@ func TestUnreadableImageStopsItsLUN(t *testing.T) {
 	}
 }
 
+// TestReaderOfTheLogGoesAway: the disks stay.
+func TestReaderOfTheLogGoesAway(t *testing.T) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := daemon.FreePort(t)
+	p := newProcess(t, "serve", "--portal", fmt.Sprintf("127.0.0.1:%d", port), "--ready-file", "ready", "--lun", "a=,kind=memory,size=1MiB")
+	p.cmd.Stdout, p.cmd.Stderr = write, write
+	p.start()
+	write.Close()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(filepath.Join(p.cmd.Dir, "ready")); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no ready file")
+		}
+	}
+	read.Close()
+	for range 3 { // each is a line in the log
+		if got := isantarget(t, "", nil, "healthcheck", "--portal", fmt.Sprintf(":%d", port)); got.status != 0 {
+			t.Fatalf("healthcheck: %+v", got)
+		}
+	}
+	p.signal(syscall.SIGTERM)
+	if status := p.wait(); status != 0 {
+		t.Errorf("status %d on SIGTERM", status)
+	}
+}
+
 func TestHealthcheck(t *testing.T) {
 	d := daemon.Start(t, daemon.Config{LUNs: []string{"a=,kind=memory,size=1MiB"}})
 	_, port, _ := net.SplitHostPort(d.Address())
