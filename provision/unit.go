@@ -108,6 +108,7 @@ func (u *unit) close() error {
 	if u.medium == nil {
 		return nil
 	}
+	u.device.Close()
 	if err := u.medium.Close(); err != nil {
 		return fmt.Errorf("LUN %q: %w", u.config.Name, err)
 	}

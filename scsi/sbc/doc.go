@@ -59,6 +59,10 @@
 //     with START=0 writes the cache to the medium, but does not stop the unit, for
 //     that would take it away from all other hosts. Power conditions are accepted
 //     and change nothing.
+//   - VERIFY and WRITE AND VERIFY read as READ does. Where the store has a cache of
+//     the operating system the blocks may come from there: what is verified is that
+//     the store gives back what it was given, and after WRITE AND VERIFY that the
+//     device took it.
 //   - PRE-FETCH ends with GOOD, never CONDITION MET: the cache belongs to the
 //     operating system, and nobody can promise that all blocks stay in it.
 //   - The GROUP NUMBER field may have any value; nothing is collected.
