@@ -19,6 +19,9 @@ var (
 	errUnexpectedData  = scsi.AbortedCommand(scsi.ASCWriteErrorUnexpectedUnsolicitedData)
 	errIncorrectAmount = scsi.AbortedCommand(scsi.ASCWriteErrorNotEnoughUnsolicitedData)
 	errDataCRC         = scsi.AbortedCommand(scsi.ASCProtocolServiceCRCError)
+	// A write whose header expects to read: GOOD would be a lie about data that
+	// nobody sent.
+	errDirection = scsi.IllegalRequest(scsi.ASCInvalidFieldInCommandInformationUnit)
 )
 
 // A sequence is the Data-Out PDUs that answer one R2T, or the unsolicited ones
@@ -123,7 +126,10 @@ func (d *dataOut) state(n int) (done bool, err error) {
 // came unsolicited; otherwise it takes memory for all of them, asks for the
 // rest with R2Ts and waits.
 func (t *task) ReceiveDataOut(n int) ([]byte, error) {
-	if !t.write {
+	switch {
+	case !t.write && t.read && n > 0:
+		return nil, errDirection
+	case !t.write:
 		n = 0
 	}
 	n = min(n, t.expected)
