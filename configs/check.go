@@ -185,8 +185,8 @@ func (k checker) shape(l *LUN, at string) {
 	if l.Size%Size(l.BlockSize) != 0 {
 		k.fail(at+".size", "%d bytes are not whole blocks of %d", int64(l.Size), l.BlockSize)
 	}
-	if l.Provisioning != "" && l.Kind != File && l.Kind != AnyKind {
-		k.fail(at+".provisioning", "is for image files; LUN %q is of kind %s", l.Name, l.Kind)
+	if l.Provisioning != "" && l.Kind != File && l.Kind != Block && l.Kind != AnyKind {
+		k.fail(at+".provisioning", "is for files and block devices; LUN %q is of kind %s", l.Name, l.Kind)
 	}
 	if l.Plugin != "" && l.Kind != Gotgt {
 		k.fail(at+".plugin", "is for kind gotgt; LUN %q is of another", l.Name)

@@ -158,7 +158,7 @@ func TestErrors(t *testing.T) {
 		{"block size", lun + "block-size = 1024\n", `san.toml:4: lun.block-size: 1024 is not a block size; write 512 or 4096`},
 		{"physical block size", lun + "physical-block-size = 3000\n", `san.toml:4: lun.physical-block-size: 3000 does not go with blocks of 512; write a power of two from 512 to 1048576`},
 		{"provisioning", lun + "provisioning = \"thin\"\n", `san.toml:4: lun.provisioning: "thin" is not known; known: sparse, fixed`},
-		{"provisioning of memory", "[[lun]]\nname = \"a\"\nkind = \"memory\"\nsize = \"1MiB\"\nprovisioning = \"sparse\"\n", `san.toml:5: lun.provisioning: is for image files; LUN "a" is of kind memory`},
+		{"provisioning of memory", "[[lun]]\nname = \"a\"\nkind = \"memory\"\nsize = \"1MiB\"\nprovisioning = \"sparse\"\n", `san.toml:5: lun.provisioning: is for files and block devices; LUN "a" is of kind memory`},
 		{"direct memory", "[[lun]]\nname = \"a\"\nkind = \"memory\"\nsize = \"1MiB\"\ndirect = true\n", `san.toml:5: lun.direct: is for files and block devices; LUN "a" is of kind memory`},
 		{"plugin of a file", lun + "plugin = \"file\"\n", `san.toml:4: lun.plugin: is for kind gotgt; LUN "a" is of another`},
 		{"memory with a path", lun + "kind = \"memory\"\nsize = \"1MiB\"\n", `san.toml:1: lun: LUN "a" is of kind memory, which has no place; leave store and path out`},

@@ -18,7 +18,7 @@ type LUN struct {
 	Plugin string `toml:"plugin"` // of gotgt: the name its backing store is registered by; empty: "file"
 
 	Size         Size         `toml:"size"`         // bytes; 0: the size that the image has
-	Provisioning Provisioning `toml:"provisioning"` // of an image that is yet to be made
+	Provisioning Provisioning `toml:"provisioning"` // empty: sparse
 	Direct       bool         `toml:"direct"`       // around the page cache (O_DIRECT)
 
 	BlockSize         int  `toml:"block-size"`          // bytes of a logical block: 512 or 4096
@@ -58,7 +58,8 @@ func (k *Kind) UnmarshalText(text []byte) error { return choose((*string)(k), te
 // HasPath tells whether stores of this kind have a path.
 func (k Kind) HasPath() bool { return k != Memory && k != Null }
 
-// Provisioning is how an image file takes its space.
+// Provisioning is how an image file takes its space, and whether UNMAP gives it
+// back, to a file system or to a device.
 type Provisioning string
 
 // The ways of provisioning.

@@ -1,11 +1,13 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"reflect"
 	"sync"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -85,15 +87,27 @@ func (p *Provisioner) tell(report Report) {
 	}
 }
 
-// stop ends what runs.
+// stop ends what runs. A store that hangs in a command must not keep the others
+// from being synced, nor the process from ending: it is told of, and left alone.
 func (p *Provisioner) stop(ctx context.Context) error {
 	if p.now == nil {
 		return nil
 	}
 	last := p.now
 	p.now = nil
-	return errors.Join(last.entity.Shutdown(ctx), last.sync(), last.close())
+	quiet := make(chan error, 1)
+	go func() { quiet <- last.entity.Shutdown(ctx) }()
+	select {
+	case err := <-quiet:
+		return errors.Join(err, last.sync(p.log), last.close())
+	case <-time.After(last.patience):
+		p.log.Errorf("commands still hang in a store %v after initiators were asked to log out; the LUNs are flushed without waiting for them", last.patience)
+		return errors.Join(errHanging, last.sync(p.log))
+	}
 }
+
+// errHanging: stores are left open, for nobody knows what still happens in them.
+var errHanging = errors.New("provision: commands hang in a store")
 
 // running is all that serves a configuration.
 type running struct {
@@ -104,6 +118,8 @@ type running struct {
 	units   map[string]*unit            // by name of the LUN
 	absent  *scsi.LogicalUnit           // answers where no LUN is
 	nodes   []*target.Node
+
+	patience time.Duration // what stopping waits for initiators, and then for commands that hang
 }
 
 // prepare makes everything that plan wants, and lets nobody see it yet.
@@ -136,7 +152,7 @@ func (p *Provisioner) open(ctx context.Context, r *running, plan *plan) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			u, err := p.newUnit(l, r.state, plan.Limits.HangBound)
+			u, err := p.newUnit(l, r.state, limitsOf(plan.Config).HangBound)
 			if err != nil {
 				errs = append(errs, plan.Errorf(fmt.Sprintf("lun[%d]", i), "%v", err))
 				continue
@@ -152,12 +168,9 @@ func (p *Provisioner) open(ctx context.Context, r *running, plan *plan) error {
 
 // enter makes the network entity and its nodes.
 func (r *running) enter(plan *plan, log *logrus.Logger) error {
-	l := plan.Limits
-	r.entity = target.NewEntity(target.Options{Log: log, Limits: target.Limits{
-		Connections: l.Connections, SessionsPerInitiator: l.SessionsPerInitiator, ConnectionsPerSession: l.ConnectionsPerSession,
-		CommandWindow: l.CommandWindow, Memory: int64(l.Memory), LoginTimeout: l.LoginTimeout, NopInterval: l.NopInterval,
-		NopTimeout: l.NopTimeout, HangBound: l.HangBound, DrainTimeout: l.DrainTimeout,
-	}})
+	limits := limitsOf(plan.Config)
+	r.patience = limits.DrainTimeout + limits.HangBound
+	r.entity = target.NewEntity(target.Options{Log: log, Limits: limits})
 	for _, g := range plan.PortalGroups {
 		r.groups[g.Tag] = r.entity.NewPortalGroup(uint16(g.Tag))
 	}
@@ -181,6 +194,17 @@ func (r *running) enter(plan *plan, log *logrus.Logger) error {
 	return nil
 }
 
+// limitsOf are the limits of a configuration, the times with their defaults.
+func limitsOf(c configs.Config) target.Limits {
+	l, d := c.Limits, target.DefaultLimits()
+	return target.Limits{
+		Connections: l.Connections, SessionsPerInitiator: l.SessionsPerInitiator, ConnectionsPerSession: l.ConnectionsPerSession,
+		CommandWindow: l.CommandWindow, Memory: int64(l.Memory),
+		LoginTimeout: cmp.Or(l.LoginTimeout, d.LoginTimeout), NopInterval: cmp.Or(l.NopInterval, d.NopInterval),
+		NopTimeout: cmp.Or(l.NopTimeout, d.NopTimeout), HangBound: cmp.Or(l.HangBound, d.HangBound), DrainTimeout: cmp.Or(l.DrainTimeout, d.DrainTimeout),
+	}
+}
+
 // unitMap is a LUN map with the units that its names mean.
 func (r *running) unitMap(luns map[int]string) *scsi.UnitMap {
 	units := make(map[scsi.LUN]*scsi.LogicalUnit, len(luns))
@@ -198,12 +222,20 @@ func (r *running) serve() {
 	}
 }
 
-// sync makes all LUNs durable, at once, for one that hangs must not cost the others.
-func (r *running) sync() error {
+// sync makes all LUNs durable, at once, for one that is slow must not cost the
+// others. It waits for each, however long, and says for which.
+func (r *running) sync(log *logrus.Entry) error {
+	const silence = 10 * time.Second
 	var group sync.WaitGroup
 	errs := make(chan error, len(r.units))
 	for _, u := range r.units {
-		group.Go(func() { errs <- u.sync() })
+		group.Go(func() {
+			slow := time.AfterFunc(silence, func() {
+				log.WithField("lun", u.config.Name).Warn("the LUN is still being flushed; a second signal ends without")
+			})
+			defer slow.Stop()
+			errs <- u.sync()
+		})
 	}
 	group.Wait()
 	close(errs)

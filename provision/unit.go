@@ -38,9 +38,7 @@ func (p *Provisioner) newUnit(l configs.LUN, keep *state.Directory, hangBound ti
 		return nil, errors.Join(err, u.discard())
 	}
 	u.lu.Report = func(err error) { p.log.WithField("lun", l.Name).WithError(err).Error("the LUN reports an error") }
-	if hangBound > 0 {
-		u.lu.HangBound = hangBound
-	}
+	u.lu.HangBound = hangBound
 	return u, nil
 }
 

@@ -8,8 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/configs"
 	"github.com/isantarget/isantarget/internal/initiator"
 	"github.com/isantarget/isantarget/iscsi"
@@ -231,13 +235,71 @@ func TestLimitsOfTheExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := c.Limits
-	shown := target.Limits{
-		Connections: l.Connections, SessionsPerInitiator: l.SessionsPerInitiator, ConnectionsPerSession: l.ConnectionsPerSession,
-		CommandWindow: l.CommandWindow, Memory: int64(l.Memory), LoginTimeout: l.LoginTimeout, NopInterval: l.NopInterval,
-		NopTimeout: l.NopTimeout, HangBound: l.HangBound, DrainTimeout: l.DrainTimeout,
-	}
+	shown := limitsOf(c)
 	if shown != target.DefaultLimits() {
 		t.Errorf("isantarget.toml shows %+v, the defaults are %+v", shown, target.DefaultLimits())
 	}
+}
+
+// A hangingStore hangs in reads until it is told to go on.
+type hangingStore struct {
+	backstore.Store
+	reading chan struct{} // closed by the first read
+	goOn    chan struct{}
+	once    *sync.Once
+}
+
+func (h hangingStore) ReadAt(p []byte, off int64) (int, error) {
+	h.once.Do(func() { close(h.reading) })
+	<-h.goOn
+	return h.Store.ReadAt(p, off)
+}
+
+// A countingStore counts its syncs.
+type countingStore struct {
+	backstore.Store
+	syncs *atomic.Int64
+}
+
+func (c countingStore) Sync() error { c.syncs.Add(1); return nil }
+func (c countingStore) Geometry() backstore.Geometry {
+	g := c.Store.Geometry()
+	g.Volatile = true
+	return g
+}
+
+// TestHangingStoreDoesNotHoldUpTheEnd: the others are flushed, and the end is
+// not a good one.
+func TestHangingStoreDoesNotHoldUpTheEnd(t *testing.T) {
+	d := newDaemon()
+	hanging := hangingStore{reading: make(chan struct{}), goOn: make(chan struct{}), once: new(sync.Once)}
+	var syncs atomic.Int64
+	d.openers[configs.Null] = func(l configs.LUN) (backstore.Store, error) {
+		s, err := openers()[configs.Memory](l)
+		hanging.Store = s
+		return hanging, err
+	}
+	d.openers[configs.Memory] = func(l configs.LUN) (backstore.Store, error) {
+		s, err := openers()[configs.Memory](l)
+		return countingStore{s, &syncs}, err
+	}
+	config := parse(t, t.TempDir(), memoryLUN+"[[lun]]\nname = \"hangs\"\nkind = \"null\"\nsize = \"1MiB\"\n[[target]]\nname = \""+name+"\"\nluns = { 0 = \"m\", 1 = \"hangs\" }\n")
+	config.Limits.DrainTimeout, config.Limits.HangBound = 200*time.Millisecond, 200*time.Millisecond
+	var err error
+	if d.report, err = d.Apply(context.Background(), config); err != nil {
+		t.Fatal(err)
+	}
+	c := d.mustLogin(t, alice, nil)
+	ready(t, c, 1)
+	if _, err := c.Start(initiator.Command{LUN: initiator.LUN(1), CDB: []byte{0x28, 0, 0, 0, 0, 0, 0, 0, 1, 0}, Read: 512}); err != nil {
+		t.Fatal(err)
+	}
+	<-hanging.reading
+	if _, err := d.Apply(context.Background(), configs.Config{}); !errors.Is(err, errHanging) {
+		t.Errorf("stop: %v, want that commands hang", err)
+	}
+	if syncs.Load() == 0 {
+		t.Error("the other LUN was not flushed")
+	}
+	close(hanging.goOn)
 }
