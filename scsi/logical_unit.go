@@ -38,6 +38,9 @@ type LogicalUnit struct {
 	nexuses    atomic.Pointer[map[*Nexus]*attentions]
 	attentive  atomic.Int32          // nexuses with a pending unit attention
 	reservedBy atomic.Pointer[Nexus] // holder of RESERVE
+	groups     atomic.Pointer[[]PortGroup]
+	restricted atomic.Bool // a group is not active/optimized
+	transition bool        // access states are being changed
 }
 
 // NewLogicalUnit makes a logical unit of ds. keeper keeps what must outlive the
@@ -158,6 +161,11 @@ func (lu *LogicalUnit) admit(c *Command) error {
 	if op.Traits&KeepsAttentions == 0 {
 		if s := lu.TakeAttention(c.Nexus); s != nil {
 			return s
+		}
+	}
+	if lu.restricted.Load() {
+		if s := lu.AccessState(c.Nexus); !op.Access.Allow(s) {
+			return s.sense()
 		}
 	}
 	if op.Traits&WithoutMedium == 0 {

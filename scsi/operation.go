@@ -15,6 +15,7 @@ type Operation struct {
 	Usage    []byte
 	Timeouts CommandTimeouts // SPC-4 6.35.4, in seconds
 	Conflict Conflict        // which reservations of others refuse it
+	Access   AccessStates    // the asymmetric access states that let it through, beside the active ones
 	Order    Order           // what must not run beside it
 	Traits   Traits
 	// Extent is what the command touches, for Order; nil for none.

@@ -81,6 +81,7 @@ const (
 	ASCInsufficientResources                                   SenseCode = 0x5503
 	ASCInsufficientRegistrationResources                       SenseCode = 0x5504
 	ASCFailurePredictionThresholdExceeded                      SenseCode = 0x5d00
+	ASCSetTargetPortGroupsCommandFailed                        SenseCode = 0x670a
 )
 
 // String is the text of SPC-4 annex D with the code: "INVALID FIELD IN CDB (24/00)".
@@ -238,6 +239,8 @@ func (c SenseCode) text() string {
 		return "INSUFFICIENT REGISTRATION RESOURCES"
 	case ASCFailurePredictionThresholdExceeded:
 		return "FAILURE PREDICTION THRESHOLD EXCEEDED"
+	case ASCSetTargetPortGroupsCommandFailed:
+		return "SET TARGET PORT GROUPS COMMAND FAILED"
 	}
 	return ""
 }
