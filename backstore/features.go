@@ -19,6 +19,10 @@ const (
 	// ReadsZeros: what is not allocated reads as zeros, and UnmapAt leaves
 	// zeros. It is the LBPRZ bit (SBC-3 5.16.2, VPD B2h).
 	ReadsZeros
+
+	// Buffered: WriteAt fills a cache of the host and waits for no device, but
+	// when the host is short of memory for it.
+	Buffered
 )
 
 // Has reports whether all of want are in f.
@@ -26,7 +30,7 @@ func (f Features) Has(want Features) bool { return f&want == want }
 
 // String lists the features for a person: "unmap, zero, map".
 func (f Features) String() string {
-	names := [...]string{"unmap", "zero", "map", "write through", "copy", "compare and write", "try read", "try write", "reads zeros"}
+	names := [...]string{"unmap", "zero", "map", "write through", "copy", "compare and write", "try read", "try write", "reads zeros", "buffered"}
 	var have []string
 	for i, name := range names {
 		if f.Has(1 << i) {
@@ -90,7 +94,7 @@ func FeaturesOf(s Store) Features {
 		f |= CanTryWrite
 	}
 	if told, ok := s.(Featured); ok {
-		f = (f | ReadsZeros) & told.Features()
+		f = (f | ReadsZeros | Buffered) & told.Features()
 	}
 	return f
 }

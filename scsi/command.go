@@ -57,10 +57,11 @@ type Command struct {
 	// which is the one that reads the connection: the operation, and Delivery, then
 	// answer ErrWouldBlock instead of waiting. It tells SendCommandComplete the same.
 	MayBlock bool
-	// MayLinger, set by the port, says that with MayBlock false a short wait does
-	// no harm: a write into a page cache need not go to another goroutine. If it
-	// takes long after all, the port goes on without this one.
-	MayLinger bool
+	// Linger, set by the port, is called with MayBlock false by an operation that
+	// is about to do what hardly ever waits, as a write into a page cache: if it
+	// gives true the operation goes on at once, and should it wait after all the
+	// port does its other work without this goroutine. Nil: never.
+	Linger func() bool
 
 	task
 }

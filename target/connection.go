@@ -40,6 +40,7 @@ type Connection struct {
 	ahs      [iscsi.MaxAHSLength]byte
 	tail     [3 + iscsi.DigestLength]byte
 	pdu      pdus
+	post     post
 	transmit transmitQueue
 	text     textExchange
 	transfer atomic.Uint32 // last Target Transfer Tag given out
@@ -94,19 +95,36 @@ func addrPort(a net.Addr) netip.AddrPort {
 	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
 }
 
-// serve runs the connection from its first PDU to its end.
+// serve runs the connection from its first PDU on.
 func (c *Connection) serve() {
-	defer close(c.gone)
-	defer c.conn.Close()
 	if err := c.login(); err != nil {
 		c.log.WithError(err).Debug("login ended")
+		c.conn.Close()
+		c.leave()
 		return
 	}
 	c.alive.start(c)
-	c.fail(c.receive())
+	c.run()
+}
+
+// run is the reader. When the connection ends it tears it down; when another
+// reader has taken its place it just ends.
+func (c *Connection) run() {
+	err := c.receive()
+	if err == errRelieved {
+		return
+	}
+	c.fail(err)
 	c.alive.stop()
 	c.transmit.close()
 	c.session.connectionLost(c)
+	c.leave()
+}
+
+// leave is the end of the connection.
+func (c *Connection) leave() {
+	c.entity.remove(c)
+	close(c.gone)
 }
 
 // fail ends the connection for err; only the first reason counts.

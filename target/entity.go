@@ -90,6 +90,7 @@ type Entity struct {
 	nodes       atomic.Pointer[map[iscsi.Name]*Node]
 	discovery   atomic.Pointer[DiscoveryAuth]
 	serial      atomic.Uint64
+	watch       watch
 
 	mu          sync.Mutex
 	groups      []*PortalGroup
@@ -156,12 +157,7 @@ func (e *Entity) accepted(g *PortalGroup, conn net.Conn) {
 	full := len(e.connections) >= e.limits.Connections
 	if !full && !e.draining {
 		e.connections[c] = struct{}{}
-		e.running.Go(func() {
-			c.serve()
-			e.mu.Lock()
-			delete(e.connections, c)
-			e.mu.Unlock()
-		})
+		e.running.Go(c.serve)
 		e.mu.Unlock()
 		return
 	}
@@ -170,6 +166,13 @@ func (e *Entity) accepted(g *PortalGroup, conn net.Conn) {
 		c.log.Warnf("connection refused: %d are open, which is the limit; raise limits.connections if that is right", e.limits.Connections)
 	}
 	conn.Close()
+}
+
+// remove forgets a connection that has ended.
+func (e *Entity) remove(c *Connection) {
+	e.mu.Lock()
+	delete(e.connections, c)
+	e.mu.Unlock()
 }
 
 // addSession gives s a TSIH; false: there are too many sessions of its initiator.

@@ -204,8 +204,7 @@ func (c *Connection) onSCSICommand() error {
 		t.abandon()
 		return err
 	}
-	s.deliver(t, p)
-	return nil
+	return c.deliver(t, p)
 }
 
 // extendedCDB is the whole CDB where an AHS holds its end; nil without one.

@@ -33,6 +33,11 @@ func newRig(tb testing.TB, size int64) *rig {
 	if err != nil {
 		tb.Fatal(err)
 	}
+	return newRigOn(tb, store)
+}
+
+func newRigOn(tb testing.TB, store backstore.Store) *rig {
+	tb.Helper()
 	medium := backstore.Bind(store)
 	tb.Cleanup(func() { medium.Close() })
 	device, err := sbc.New(sbc.Options{Medium: medium, BlockSize: 512, WriteCache: true, Thin: true})
@@ -132,7 +137,6 @@ func (r *rig) read10(tb testing.TB, lba uint32, blocks uint16) byte {
 	r.command(tb, &h, 0x28, lba, blocks, nil)
 	return r.answer(tb)
 }
-
 
 // answer reads PDUs up to the status of a command.
 func (r *rig) answer(tb testing.TB) byte {

@@ -45,8 +45,8 @@ type Session struct {
 	memory     memory
 	free       freeList
 
-	// ordering is held while a command is given to its logical unit, so that two
-	// connections cannot change the order of CmdSN.
+	// ordering is held while a command is given to its logical unit in a session
+	// that may have several connections, so that they cannot change the order of CmdSN.
 	ordering sync.Mutex
 
 	mu          sync.Mutex
@@ -88,13 +88,22 @@ func (s *Session) admit(c *Connection, p *iscsi.SCSICommand, long []byte) (place
 }
 
 // deliver gives t to its logical unit when its turn has come, and after it
-// what waited for it.
-func (s *Session) deliver(t *task, p *iscsi.SCSICommand) {
+// what waited for it. errRelieved: another reader has taken over meanwhile.
+func (c *Connection) deliver(t *task, p *iscsi.SCSICommand) error {
+	held := c.post.held()
+	early := false
 	if p.Immediate {
 		t.execute()
-		return
+	} else {
+		early = c.session.inOrder(p.CmdSN, t, nil)
 	}
-	s.inOrder(p.CmdSN, t, nil)
+	if err := c.post.end(held); err != nil {
+		return err
+	}
+	if early {
+		c.session.runEarly()
+	}
+	return nil
 }
 
 // sequenced runs f when the PDU with that CmdSN is due: at once if it is
@@ -104,14 +113,18 @@ func (s *Session) sequenced(immediate bool, cmdSN uint32, f func()) {
 		f()
 		return
 	}
-	s.inOrder(cmdSN, nil, f)
+	if s.inOrder(cmdSN, nil, f) {
+		s.runEarly()
+	}
 }
 
 // inOrder is the one place where CmdSN advances: t is executed or f run when
-// the number is due.
-func (s *Session) inOrder(cmdSN uint32, t *task, f func()) {
-	s.ordering.Lock()
-	defer s.ordering.Unlock()
+// the number is due; waiting tells that others may have waited for it.
+func (s *Session) inOrder(cmdSN uint32, t *task, f func()) (waiting bool) {
+	if s.parameters.maxConnections > 1 {
+		s.ordering.Lock()
+		defer s.ordering.Unlock()
+	}
 	s.mu.Lock()
 	where := s.window.place(cmdSN)
 	if where == early {
@@ -122,19 +135,22 @@ func (s *Session) inOrder(cmdSN uint32, t *task, f func()) {
 			}
 		})
 	}
+	waiting = s.window.ahead > 0
 	s.mu.Unlock()
 	if where != inOrder {
 		if where == outside && t != nil {
 			t.abandon()
 		}
-		return
+		return false
 	}
 	s.run(t, f)
-	s.runEarly()
+	return waiting
 }
 
-// runEarly runs what came early and is due now. s.ordering is held.
+// runEarly runs what came early and is due now.
 func (s *Session) runEarly() {
+	s.ordering.Lock()
+	defer s.ordering.Unlock()
 	for {
 		s.mu.Lock()
 		deliver, ok := s.window.next()

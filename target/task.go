@@ -31,6 +31,7 @@ type task struct {
 	given     bool // the logical unit has had it
 	cdb       [16]byte
 
+	linger  func() bool // beginLinger, bound once
 	holders atomic.Int32
 	in      *buffer // data for the initiator
 	out     dataOut // data from it
@@ -60,6 +61,10 @@ func (t *task) start(c *Connection, p *iscsi.SCSICommand, long []byte) {
 	}
 	t.Units = t.session.units.Load()
 	t.Delivery = t
+	if t.linger == nil {
+		t.linger = t.beginLinger
+	}
+	t.Linger = t.linger
 }
 
 // taskAttribute translates RFC 7143 11.3.1; untagged is SIMPLE. What RFC 7143

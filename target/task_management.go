@@ -134,9 +134,7 @@ func (s *Session) manageTask(p *iscsi.TaskManagementRequest) iscsi.TaskManagemen
 		skipped := s.window.skip(p.RefCmdSN, p.CmdSN)
 		s.mu.Unlock()
 		if skipped {
-			s.ordering.Lock()
 			s.runEarly()
-			s.ordering.Unlock()
 			return iscsi.FunctionComplete
 		}
 		return iscsi.TaskDoesNotExist

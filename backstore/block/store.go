@@ -156,6 +156,9 @@ func (s *Store) askFeatures() {
 		return
 	}
 	s.features |= backstore.CanZero | backstore.CanWriteThrough
+	if !s.descriptor.Direct() {
+		s.features |= backstore.Buffered
+	}
 	if s.descriptor.CanTryWrite() {
 		s.features |= backstore.CanTryWrite
 	}

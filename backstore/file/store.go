@@ -39,6 +39,9 @@ func (s *Store) askFeatures() backstore.Features {
 		return f
 	}
 	f |= backstore.CanZero | backstore.CanWriteThrough
+	if !s.descriptor.Direct() {
+		f |= backstore.Buffered
+	}
 	// btrfs knows the flag and answers EAGAIN to each write.
 	if s.fileSystem != unix.BTRFS_SUPER_MAGIC && s.descriptor.CanTryWrite() {
 		f |= backstore.CanTryWrite

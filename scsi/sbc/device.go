@@ -52,6 +52,7 @@ type Device struct {
 	ejected      atomic.Bool
 	gone         atomic.Pointer[probe] // set: the medium has failed with ErrGone
 
+	pace       writePace
 	scratch    scratch
 	background background
 	deferred   deferredErrors

@@ -1,6 +1,8 @@
 package sbc
 
 import (
+	"time"
+
 	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/scsi"
 )
@@ -35,6 +37,10 @@ func (d *Device) write(c *scsi.Command, f form) error {
 		_, err = m.WriteThroughAt(p, off)
 	case c.MayBlock:
 		_, err = m.WriteAt(p, off)
+	case c.Linger != nil && m.Features().Has(backstore.Buffered) && d.pace.quick() && c.Linger():
+		start := time.Now()
+		_, err = m.WriteAt(p, off)
+		d.pace.measure(start, n)
 	default:
 		if _, err = m.TryWriteAt(p, off); err == backstore.ErrWouldBlock {
 			return scsi.ErrWouldBlock

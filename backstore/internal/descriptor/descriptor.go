@@ -26,6 +26,9 @@ type Descriptor struct {
 	tryRead, tryWrite attempts
 }
 
+// Direct tells whether the descriptor leaves out the page cache.
+func (d *Descriptor) Direct() bool { return d.direct != nil }
+
 // New takes over the open descriptor fd. If align is not zero, fd was opened
 // with O_DIRECT and needs that alignment.
 func New(fd int, align Alignment) *Descriptor {
