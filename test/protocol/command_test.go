@@ -178,3 +178,63 @@ func TestLUNFormats_RFC7143_11_3_3(t *testing.T) {
 		}
 	}
 }
+
+// The direction that the header says must be the command's; where it is not, nothing
+// is written that was not sent, nothing read that was not asked for, and all ends (11.3.1).
+func TestDirection_RFC7143_11_3_1(t *testing.T) {
+	d := serve(t, standard)
+	bystander(t, d)
+	bits := func(set, clear byte) initiator.Edit {
+		return func(pdu *initiator.PDU) initiator.Faults { pdu.BHS[1] = pdu.BHS[1]&^clear | set; return 0 }
+	}
+	const r, w = 0x40, 0x20
+	for name, c := range map[string]struct {
+		command initiator.Command
+		good    bool // it must end with GOOD, and all that was expected is residual
+	}{
+		"read that says write": {initiator.Command{CDB: read10(0, 1), Write: fill('x', 1)}, false},
+		"write that says read": {initiator.Command{CDB: write10(0, 1), Read: blockSize}, false},
+		"write that says both": {initiator.Command{CDB: write10(0, 1), Write: fill('o', 1), Edit: bits(r, 0)}, false},
+		"no data, says read":   {initiator.Command{CDB: testUnitReady(), Read: blockSize}, true},
+		"no data, says write":  {initiator.Command{CDB: testUnitReady(), Write: fill('x', 1)}, true},
+		"no data, says both":   {initiator.Command{CDB: testUnitReady(), Expected: new(uint32(0)), Edit: bits(r|w, 0)}, true},
+		"no data, unsolicited": {initiator.Command{CDB: testUnitReady(), Write: fill('x', 8), ImmediateData: new(512), UnsolicitedData: new(2048)}, true},
+	} {
+		for _, keys := range [][]string{{"ImmediateData=Yes", "InitialR2T=No"}, {"ImmediateData=Yes", "InitialR2T=Yes"}} {
+			t.Run(name+" "+keys[1], func(t *testing.T) {
+				if name == "no data, unsolicited" && keys[1] == "InitialR2T=Yes" {
+					return // not allowed then: TestDataOutForbidden
+				}
+				p := ready(t, d, offer(keys...))
+				p.good(write(0, fill('o', 1)))
+				result, err := p.Execute(c.command)
+				switch {
+				case c.good && (err != nil || result.Status != statusGood):
+					t.Errorf("%+v, %v", result, err)
+				case c.good:
+					expected := max(c.command.Read, len(c.command.Write))
+					if int(result.Residual) != expected || result.Underflow != (expected > 0) {
+						t.Errorf("residual %d, underflow %v", result.Residual, result.Underflow)
+					}
+				case err != nil && !errors.Is(err, initiator.ErrRejected) && !initiator.IsClosed(err):
+					t.Error(err)
+				case err == nil && result.Status == statusGood && name == "write that says read":
+					t.Error("GOOD for a write that had no data")
+				}
+				ready(t, d, normal(nil)).wantBlock(0, 'o')
+			})
+		}
+	}
+}
+
+// ExpStatSN acknowledges; a wrong one changes nothing at ErrorRecoveryLevel 0 (4.2.2.2).
+func TestExpStatSN_RFC7143_4_2_2_2(t *testing.T) {
+	d := serve(t, standard)
+	p := ready(t, d, normal(nil))
+	for _, sn := range []uint32{0, p.ExpStatSN + 1000, p.ExpStatSN - 1000, 0xffffffff} {
+		p.good(initiator.Command{CDB: testUnitReady(), Edit: func(pdu *initiator.PDU) initiator.Faults {
+			pdu.BHS[28], pdu.BHS[29], pdu.BHS[30], pdu.BHS[31] = byte(sn>>24), byte(sn>>16), byte(sn>>8), byte(sn)
+			return 0
+		}})
+	}
+}

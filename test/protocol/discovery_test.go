@@ -164,3 +164,23 @@ mutual-chap = { user = "san", secret-file = "$san" }
 		}
 	}
 }
+
+// Digests, more than one text exchange, and a TSIH where none can be (4.3, 13.1).
+func TestDiscoveryDetails_RFC7143_4_3(t *testing.T) {
+	d := serve(t, standard)
+	for _, keys := range digestOffers {
+		p := discover(t, d, alice, keys...)
+		for range 3 {
+			if names := p.sendTargets("All"); len(names) != 2 {
+				t.Errorf("%q", names)
+			}
+		}
+	}
+	for _, tsih := range []uint16{1, 0xffff} {
+		err := dial(t, d).Login(initiator.Login{InitiatorName: alice, SessionType: "Discovery", TSIH: tsih})
+		var r *initiator.Refusal
+		if !errors.As(err, &r) || r.Status.Class() != iscsi.LoginClassInitiatorError {
+			t.Errorf("discovery with TSIH %d: %v", tsih, err)
+		}
+	}
+}

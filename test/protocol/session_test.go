@@ -329,3 +329,16 @@ func TestLimits(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 }
+
+// A nexus that was lost hears of it when it is back (SAM-5 6.3.4, SPC-4 5.14).
+func TestNexusLossAttention_RFC7143_6_3_5(t *testing.T) {
+	d := serve(t, standard)
+	l := normal(func(l *initiator.Login) { l.ISID = initiator.RandomISID() })
+	p := ready(t, d, l)
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := login(t, d, l)
+	again.wantAttention(0x2907, 0x2900)
+	again.good(initiator.Command{CDB: testUnitReady()})
+}
