@@ -8,7 +8,7 @@ import "encoding/binary"
 // logical unit sees a CDB of exactly the length of its row.
 type CDB []byte
 
-// variableLength is the operation code of the variable length CDB (SPC-4 4.2.5.3).
+// variableLength is the operation code of the variable length CDB (SPC-4 4.2.3).
 const variableLength = 0x7f
 
 // Byte is byte i.
@@ -63,7 +63,7 @@ func (c CDB) ServiceAction() uint16 {
 }
 
 // controlOffset is where the CONTROL byte stands in a CDB of n bytes with this
-// operation code (SPC-4 4.2.5.1 to 4.2.5.3): last, but for the variable length CDB.
+// operation code (SPC-4 4.2.2, 4.2.3): last, but for the variable length CDB.
 func controlOffset(opcode byte, n int) int {
 	if opcode == variableLength {
 		return 1

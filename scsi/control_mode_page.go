@@ -24,7 +24,7 @@ const (
 // end with TASK ABORTED (TAS) unless somebody asks for silence; no unit
 // attention interlock.
 //
-// Informational exceptions (SPC-4 7.5.12): nothing is reported but on request
+// Informational exceptions (SBC-3 6.5.8): nothing is reported but on request
 // (MRIE 6h), and there is no failure to predict.
 func (lu *LogicalUnit) ownModePages() []ModePage {
 	return []ModePage{

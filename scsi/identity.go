@@ -32,7 +32,7 @@ const maxSerialLength = 64
 type Identity struct {
 	// Name is what the operator calls the unit. It is told to people only.
 	Name string
-	// Serial is the unit serial number (SPC-4 7.8.13): 1 to 64 printable ASCII
+	// Serial is the unit serial number (SPC-4 7.8.18): 1 to 64 printable ASCII
 	// characters without blanks, made once with NewSerial and kept.
 	Serial string
 	// Revision is the PRODUCT REVISION LEVEL (SPC-4 6.6.2): up to four
@@ -76,13 +76,15 @@ func (id Identity) NAA() [16]byte {
 	return n
 }
 
-// EUI64 is the name of the unit as an EUI-64 (SPC-4 7.8.6.5.2): the company id
-// and 40 bits of the SHA-256 of the serial.
-func (id Identity) EUI64() [8]byte {
+// EUI64 is the name of the unit in the EUI-64 based 16-byte format (SPC-4
+// 7.8.6.5.4), the one for virtual logical units: 64 bits of the SHA-256 of the
+// serial, the company id, and 40 bits more.
+func (id Identity) EUI64() [16]byte {
 	sum := id.digest()
-	var e [8]byte
-	copy(e[3:], sum[16:21])
-	e[0], e[1], e[2] = byte(companyID>>16), byte(companyID>>8&0xff), byte(companyID&0xff)
+	var e [16]byte
+	copy(e[:8], sum[16:24])
+	e[8], e[9], e[10] = byte(companyID>>16), byte(companyID>>8&0xff), byte(companyID&0xff)
+	copy(e[11:], sum[24:29])
 	return e
 }
 

@@ -34,10 +34,14 @@ type LogicalUnit struct {
 	tasks  taskSet
 	modes  modePages
 
-	mu         sync.Mutex // guards what stands below, but for what is atomic
-	nexuses    atomic.Pointer[map[*Nexus]*attentions]
-	attentive  atomic.Int32          // nexuses with a pending unit attention
-	reservedBy atomic.Pointer[Nexus] // holder of RESERVE
+	mu           sync.Mutex // guards what stands below, but for what is atomic
+	nexuses      atomic.Pointer[map[*Nexus]*attentions]
+	attentive    atomic.Int32 // nexuses with a pending unit attention
+	ports        []*TargetPort
+	reservations atomic.Pointer[reservations] // never nil
+
+	reserving  sync.Mutex // one change of persistent reservations at a time, recorded and published; before mu
+	keeper     Keeper     // where they are recorded; nil: nowhere
 	groups     atomic.Pointer[[]PortGroup]
 	restricted atomic.Bool // a group is not active/optimized
 	transition bool        // access states are being changed
@@ -64,6 +68,7 @@ func NewLogicalUnit(id Identity, ds DeviceServer, keeper Keeper) (*LogicalUnit, 
 	if err := lu.loadModePages(keeper); err != nil {
 		return nil, fmt.Errorf("scsi: mode pages of %s: %w", id.Serial, err)
 	}
+	lu.loadReservations(keeper)
 	return lu, nil
 }
 
@@ -155,11 +160,11 @@ func (lu *LogicalUnit) admit(c *Command) error {
 	if op == nil {
 		return lu.refuse(c)
 	}
-	if h := lu.reservedBy.Load(); h != nil && h != c.Nexus && op.Conflict != Allowed {
-		return ReservationConflict
+	if err := lu.reservations.Load().refuse(op, c.Nexus, c.CDB); err != nil {
+		return err
 	}
 	if op.Traits&KeepsAttentions == 0 {
-		if s := lu.TakeAttention(c.Nexus); s != nil {
+		if s := c.TakeAttention(); s != nil {
 			return s
 		}
 	}
@@ -183,7 +188,7 @@ func (lu *LogicalUnit) admit(c *Command) error {
 
 // refuse answers a CDB that no row fits.
 func (lu *LogicalUnit) refuse(c *Command) error {
-	if s := lu.TakeAttention(c.Nexus); s != nil {
+	if s := c.TakeAttention(); s != nil {
 		return s
 	}
 	if lu.table.hasOpcode(c.CDB) {

@@ -37,7 +37,7 @@ type ModePage struct {
 	Apply func(page []byte) error
 }
 
-// PageControl is the PC field of MODE SENSE (SPC-4 6.13): which values.
+// PageControl is the PC field of MODE SENSE (SPC-4 table 197): which values.
 type PageControl uint8
 
 // The values of a mode page.
@@ -55,7 +55,7 @@ type ModeValues struct {
 }
 
 // PageHeader is the length of the header of a mode page that begins with first
-// (SPC-4 7.5.6): four bytes with SPF, else two.
+// (SPC-4 7.5.7): four bytes with SPF, else two.
 func PageHeader(first byte) int {
 	if first&spfBit != 0 {
 		return 4
@@ -255,7 +255,7 @@ func (m *modePages) find(code, subcode byte) *modePage {
 func (lu *LogicalUnit) ModePagesSavable() bool { return lu.modes.keeper != nil }
 
 // AppendModePages adds to b the pages with this code and subcode, in the order and
-// the form in which MODE SENSE returns them (SPC-4 6.13 table 169). Code 3Fh means
+// the form in which MODE SENSE returns them (SPC-4 table 198). Code 3Fh means
 // every page, subcode FFh every subpage too. It adds nothing if there is none, and
 // never waits.
 func (lu *LogicalUnit) AppendModePages(b []byte, code, subcode byte, pc PageControl) []byte {

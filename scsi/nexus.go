@@ -18,7 +18,7 @@ type Nexus struct {
 type TargetPort struct {
 	Device     string // name of the SCSI target device: the iSCSI name of the node
 	Group      uint16 // target portal group tag
-	RelativeID uint16 // relative target port identifier (SPC-4 7.8.6.9), 1 to 65535
+	RelativeID uint16 // relative target port identifier (SPC-4 7.8.6.7), 1 to 65535
 }
 
 // String is the SCSI name of the target port: the iSCSI name, "t" and the

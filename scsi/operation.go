@@ -15,8 +15,11 @@ type Operation struct {
 	Usage    []byte
 	Timeouts CommandTimeouts // SPC-4 6.35.4, in seconds
 	Conflict Conflict        // which reservations of others refuse it
-	Access   AccessStates    // the asymmetric access states that let it through, beside the active ones
-	Order    Order           // what must not run beside it
+	// Harmless tells of a CDB that it meets reservations as Allowed does, where the
+	// standard sets some CDBs of a row apart; nil: none.
+	Harmless func(CDB) bool
+	Access   AccessStates // the asymmetric access states that let it through, beside the active ones
+	Order    Order        // what must not run beside it
 	Traits   Traits
 	// Extent is what the command touches, for Order; nil for none.
 	Extent func(CDB) Extent
@@ -43,7 +46,7 @@ const (
 )
 
 // Conflict says how a row meets the reservations of other nexuses; SPC-4
-// table 68 (5.13.1) and SBC-3 table 13 give the words. Persistent reservations
+// table 65 (5.13.1) and SBC-3 table 13 give the words. Persistent reservations
 // read the same field.
 type Conflict uint8
 
@@ -59,6 +62,17 @@ const (
 	// ConflictOnReserve is allowed beside every persistent reservation but
 	// conflicts with RESERVE of SPC-2 (TEST UNIT READY).
 	ConflictOnReserve
+	// ConflictOnRegistration is RESERVE and RELEASE of SPC-2: they conflict as soon as
+	// any nexus is registered for persistent reservations (SPC-2 5.5.1), unless they
+	// come from one for which they do nothing (SPC-4 5.13.3).
+	ConflictOnRegistration
+	// ConflictOnAnyReserve conflicts with RESERVE even of its own nexus (SPC-2 5.5.1),
+	// and with no persistent reservation: PERSISTENT RESERVE IN, and registering.
+	ConflictOnAnyReserve
+	// ConflictUnlessRegistered is ConflictOnAnyReserve, and conflicts when its nexus is
+	// not registered, whether there is a reservation or not: the service actions of
+	// PERSISTENT RESERVE OUT but those that register (SPC-4 table 69).
+	ConflictUnlessRegistered
 )
 
 // Order says what must not run beside a command, whatever the task attributes.

@@ -49,7 +49,7 @@ type Sense struct {
 	Key  SenseKey
 	Code SenseCode
 	// Deferred says that the error belongs to an earlier command that has
-	// already ended (SPC-4 4.5.7): response code 71h or 73h.
+	// already ended (SPC-4 4.5.5): response code 71h or 73h.
 	Deferred bool
 	// Information is the INFORMATION field, in SBC the LBA of the error or the
 	// offset of a miscompare; nil for none. The fixed format has 32 bits for

@@ -71,6 +71,7 @@ const (
 	ASCLogicalUnitFailedSelfTest                               SenseCode = 0x3e03
 	ASCInquiryDataHasChanged                                   SenseCode = 0x3f03
 	ASCReportedLUNsDataHasChanged                              SenseCode = 0x3f0e
+	ASCEchoBufferOverwritten                                   SenseCode = 0x3f0f
 	ASCInternalTargetFailure                                   SenseCode = 0x4400
 	ASCProtocolServiceCRCError                                 SenseCode = 0x4705
 	ASCInvalidMessageError                                     SenseCode = 0x4900
@@ -219,6 +220,8 @@ func (c SenseCode) text() string {
 		return "INQUIRY DATA HAS CHANGED"
 	case ASCReportedLUNsDataHasChanged:
 		return "REPORTED LUNS DATA HAS CHANGED"
+	case ASCEchoBufferOverwritten:
+		return "ECHO BUFFER OVERWRITTEN"
 	case ASCInternalTargetFailure:
 		return "INTERNAL TARGET FAILURE"
 	case ASCProtocolServiceCRCError:

@@ -115,7 +115,7 @@ func (lu *LogicalUnit) reset(n *Nexus) Response {
 	if response := lu.abort(n, func(*Command) bool { return true }, nil); response != FunctionComplete {
 		return response
 	}
-	lu.reservedBy.Store(nil)
+	lu.endReserve(nil)
 	lu.resetModePages()
 	lu.Device.Reset()
 	lu.Attention(ASCBusDeviceResetFunctionOccurred, nil, nil)

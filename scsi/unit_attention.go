@@ -118,7 +118,10 @@ func (lu *LogicalUnit) Forget(n *Nexus) bool {
 	switch {
 	case !known:
 		return true
-	case a.attached || lu.reservedBy.Load() == n:
+	case a.attached || lu.ReservedBy() == n:
+		return false
+	}
+	if _, registered := lu.reservations.Load().nexuses[n]; registered {
 		return false
 	}
 	if len(a.pending) > 0 {
@@ -169,8 +172,28 @@ func (lu *LogicalUnit) TakeAttention(n *Nexus) *Sense {
 	return &Sense{Key: KeyUnitAttention, Code: code}
 }
 
+// TakeAttention is LogicalUnit.TakeAttention for the nexus of c. Who is told here
+// that the inventory of logical units has changed need not hear it from the others
+// (LUICLR, SPC-4 7.8.7).
+func (c *Command) TakeAttention() *Sense {
+	s := c.unit.TakeAttention(c.Nexus)
+	if s != nil && s.Code == ASCReportedLUNsDataHasChanged {
+		c.ClearInventoryAttention()
+	}
+	return s
+}
+
+// ClearInventoryAttention clears REPORTED LUNS DATA HAS CHANGED for the nexus of c
+// on all of its logical units (SAM-5 5.14: what REPORT LUNS does).
+func (c *Command) ClearInventoryAttention() {
+	if c.Units == nil {
+		return
+	}
+	c.Units.Units(func(_ LUN, lu *LogicalUnit) { lu.ClearAttention(ASCReportedLUNsDataHasChanged, c.Nexus) })
+}
+
 // ClearAttention clears the unit attention condition code for n if it is
-// pending, untold (REPORT LUNS and REPORTED LUNS DATA HAS CHANGED, SPC-4 6.33).
+// pending, untold.
 func (lu *LogicalUnit) ClearAttention(code SenseCode, n *Nexus) {
 	lu.mu.Lock()
 	defer lu.mu.Unlock()

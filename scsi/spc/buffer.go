@@ -7,7 +7,9 @@ import (
 	"github.com/isantarget/isantarget/scsi"
 )
 
-// The modes of READ BUFFER and WRITE BUFFER that are done (SPC-4 tables 217 and 283).
+// The modes of READ BUFFER and WRITE BUFFER that are done (SPC-4 tables 226 and
+// 338). The MODE field stands where other commands have a service action, and
+// the command table treats it as one (SPC-4 table 292).
 const (
 	modeDescriptor           = 0x03
 	modeEchoBuffer           = 0x0a
@@ -15,13 +17,14 @@ const (
 )
 
 const (
-	echoCapacity = 4096 // bytes of an echo buffer
-	echoNexuses  = 16   // nexuses that have one at a time
+	echoCapacity = 4096 // bytes of an echo buffer: the most there may be
+	echoNexuses  = 16   // nexuses that have data in one at a time
+	echoKnown    = 256  // nexuses that are remembered to have written
 )
 
-// echoBuffers are the echo buffers of a logical unit: one for each nexus (EBOS),
-// for a few nexuses at a time. One more takes the place of the oldest, whose
-// nexus is told so when it reads.
+// echoBuffers are the echo buffers of a logical unit: one for each nexus. Only the
+// last few that were written keep their data; to the others it is as if another
+// nexus had overwritten theirs, and they are told so (EBOS).
 type echoBuffers struct {
 	mu      sync.Mutex
 	buffers []echoBuffer // oldest first
@@ -29,16 +32,24 @@ type echoBuffers struct {
 
 type echoBuffer struct {
 	nexus *scsi.Nexus
-	data  []byte
+	data  []byte // nil: overwritten
 }
 
 func newEchoBuffers() *echoBuffers { return &echoBuffers{} }
 
-// writeBuffer is WRITE BUFFER (SPC-4 6.49).
-func (e *echoBuffers) writeBuffer(c *scsi.Command) error {
-	if c.CDB.Byte(1)&0x1f != modeEchoBuffer {
-		return scsi.InvalidFieldInCDB(1, 4)
+// row is the row of one mode of READ BUFFER or WRITE BUFFER. BUFFER ID and BUFFER
+// OFFSET may have any value, for the modes of the echo buffer ignore them.
+func (e *echoBuffers) row(name string, opcode, mode byte, conflict scsi.Conflict, traits scsi.Traits, execute func(*scsi.Command) error) scsi.Operation {
+	return scsi.Operation{
+		Name: name, Opcode: opcode, ServiceAction: uint16(mode), HasServiceAction: true,
+		Usage:    []byte{opcode, mode, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0},
+		Timeouts: brief(), Conflict: conflict, Traits: traits | scsi.WithoutMedium,
+		Execute: execute,
 	}
+}
+
+// write is WRITE BUFFER in the mode write data to echo buffer (SPC-4 6.49.9).
+func (e *echoBuffers) write(c *scsi.Command) error {
 	n := int(c.CDB.Uint24(6))
 	if n > echoCapacity {
 		return scsi.InvalidFieldInCDB(6, scsi.WholeByte)
@@ -50,42 +61,47 @@ func (e *echoBuffers) writeBuffer(c *scsi.Command) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.buffers = slices.DeleteFunc(e.buffers, func(b echoBuffer) bool { return b.nexus == c.Nexus })
-	if len(e.buffers) >= echoNexuses {
+	if len(e.buffers) >= echoKnown {
 		e.buffers = slices.Delete(e.buffers, 0, 1)
 	}
-	e.buffers = append(e.buffers, echoBuffer{c.Nexus, slices.Clone(list)})
+	e.buffers = append(e.buffers, echoBuffer{c.Nexus, append([]byte{}, list...)})
+	if oldest := len(e.buffers) - 1 - echoNexuses; oldest >= 0 {
+		e.buffers[oldest].data = nil
+	}
 	return nil
 }
 
-// readBuffer is READ BUFFER (SPC-4 6.18).
-func (e *echoBuffers) readBuffer(c *scsi.Command) error {
-	allocation := int(c.CDB.Uint24(6))
-	switch c.CDB.Byte(1) & 0x1f {
-	case modeDescriptor:
-		// No buffer is there but the echo buffer: OFFSET BOUNDARY and BUFFER CAPACITY are zero.
-		return c.ReturnData(make([]byte, 4), allocation)
-	case modeEchoBufferDescriptor:
-		const ebos = 0x01
-		return c.ReturnData([]byte{ebos, 0, echoCapacity >> 8, echoCapacity & 0xff}, allocation)
-	case modeEchoBuffer:
-		data, err := e.read(c.Nexus)
-		if err != nil {
-			return err
-		}
-		return c.ReturnData(data, allocation)
+// read is READ BUFFER in the mode read data from echo buffer (SPC-4 6.18.6).
+func (e *echoBuffers) read(c *scsi.Command) error {
+	data, err := e.of(c.Nexus)
+	if err != nil {
+		return err
 	}
-	return scsi.InvalidFieldInCDB(1, 4)
+	return c.ReturnData(data, int(c.CDB.Uint24(6)))
 }
 
-// read is what n has written. Without that it is COMMAND SEQUENCE ERROR, which also
-// answers a nexus that has lost its buffer to others.
-func (e *echoBuffers) read(n *scsi.Nexus) ([]byte, error) {
+// of is what n has written.
+func (e *echoBuffers) of(n *scsi.Nexus) ([]byte, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, b := range e.buffers {
-		if b.nexus == n {
+		if b.nexus == n && b.data != nil {
 			return b.data, nil
+		} else if b.nexus == n {
+			return nil, scsi.AbortedCommand(scsi.ASCEchoBufferOverwritten)
 		}
 	}
 	return nil, scsi.IllegalRequest(scsi.ASCCommandSequenceError)
+}
+
+// echoBufferDescriptor is READ BUFFER in the mode of that name (SPC-4 6.18.7).
+func echoBufferDescriptor(c *scsi.Command) error {
+	const ebos = 0x01
+	return c.ReturnData([]byte{ebos, 0, echoCapacity >> 8, echoCapacity & 0xff}, int(c.CDB.Uint24(6)))
+}
+
+// noBuffer is READ BUFFER in descriptor mode (SPC-4 6.18.5): there is no buffer
+// but the echo buffers, so OFFSET BOUNDARY and BUFFER CAPACITY are zero.
+func noBuffer(c *scsi.Command) error {
+	return c.ReturnData(make([]byte, 4), int(c.CDB.Uint24(6)))
 }

@@ -1,26 +1,24 @@
 package spc
 
-import "github.com/isantarget/isantarget/scsi"
+import (
+	"encoding/binary"
 
-// The SELF-TEST CODE values of SEND DIAGNOSTIC that are done (SPC-4 table 267).
-const (
-	noSelfTest         = 0
-	foregroundShort    = 5
-	foregroundExtended = 6
+	"github.com/isantarget/isantarget/scsi"
 )
 
-// sendDiagnostic is SEND DIAGNOSTIC (SPC-4 6.42). Every self-test is the default
-// self-test: the unit must be ready, and the logical unit has found it so before
-// it comes here. Background self-tests are refused, for there is no log page of
-// their results. The one diagnostic page is the list of pages.
+// supportedDiagnosticPages is the code of the one diagnostic page (SPC-4 7.2.4).
+const supportedDiagnosticPages = 0x00
+
+// sendDiagnostic is SEND DIAGNOSTIC (SPC-4 6.42). The default self-test asks
+// whether the unit is ready, which the logical unit has found before it comes here.
+// Short and extended self-tests are refused: there is no log page to keep their
+// results in.
 func sendDiagnostic(c *scsi.Command) error {
 	test, code, n := c.CDB.Bit(1, 2), c.CDB.Byte(1)>>5, int(c.CDB.Uint16(3))
 	switch {
-	case test && code != noSelfTest:
+	case code != 0:
 		return scsi.InvalidFieldInCDB(1, 7)
-	case code != noSelfTest && code != foregroundShort && code != foregroundExtended:
-		return scsi.InvalidFieldInCDB(1, 7)
-	case (test || code != noSelfTest) && n != 0:
+	case test && n != 0:
 		return scsi.InvalidFieldInCDB(3, scsi.WholeByte)
 	case n == 0:
 		return nil
@@ -31,21 +29,24 @@ func sendDiagnostic(c *scsi.Command) error {
 	if err != nil {
 		return err
 	}
+	return checkDiagnosticPage(list)
+}
+
+// checkDiagnosticPage accepts the request for the list of diagnostic pages. A page
+// that the parameter list length cuts is a fault of the CDB (SPC-4 table 320).
+func checkDiagnosticPage(page []byte) error {
 	switch {
-	case list[0] != supportedDiagnosticPages:
+	case page[0] != supportedDiagnosticPages:
 		return scsi.InvalidFieldInParameterList(0, scsi.WholeByte)
-	case len(list) < 4:
-		return scsi.IllegalRequest(scsi.ASCParameterListLengthError)
-	case list[2] != 0 || list[3] != 0:
+	case len(page) < 4 || len(page) < 4+int(binary.BigEndian.Uint16(page[2:])):
+		return scsi.InvalidFieldInCDB(3, scsi.WholeByte)
+	case binary.BigEndian.Uint16(page[2:]) != 0:
 		return scsi.InvalidFieldInParameterList(2, scsi.WholeByte)
 	}
 	return nil
 }
 
-// supportedDiagnosticPages is the code of that diagnostic page (SPC-4 7.2.4).
-const supportedDiagnosticPages = 0x00
-
-// receiveDiagnosticResults is RECEIVE DIAGNOSTIC RESULTS (SPC-4 6.32): the list
+// receiveDiagnosticResults is RECEIVE DIAGNOSTIC RESULTS (SPC-4 6.28): the list
 // of diagnostic pages, asked for by its code (PCV) or by the SEND DIAGNOSTIC before.
 func receiveDiagnosticResults(c *scsi.Command) error {
 	if c.CDB.Bit(1, 0) && c.CDB.Byte(2) != supportedDiagnosticPages {

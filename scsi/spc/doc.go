@@ -9,7 +9,7 @@
 //   - RESERVE and RELEASE in both lengths (SPC-2 7.16 to 7.22).
 //   - REPORT SUPPORTED OPERATION CODES (6.35) and REPORT SUPPORTED TASK MANAGEMENT
 //     FUNCTIONS (6.36), read off the command table itself.
-//   - SEND DIAGNOSTIC (6.42), RECEIVE DIAGNOSTIC RESULTS (6.32), READ BUFFER (6.18)
+//   - SEND DIAGNOSTIC (6.42), RECEIVE DIAGNOSTIC RESULTS (6.28), READ BUFFER (6.18)
 //     and WRITE BUFFER (6.49): the tests of a unit and of the way to it.
 //
 // A device server appends its own rows to those of [Operations]. [Absent] is the

@@ -6,7 +6,7 @@ import (
 	"github.com/isantarget/isantarget/scsi"
 )
 
-// The version descriptors that hold for every unit (SPC-4 table 143); the device
+// The version descriptors that hold for every unit (SPC-4 table 179); the device
 // server adds those of its command set. None claims a version of the standard.
 const (
 	versionSAM5  = 0x00a0

@@ -37,7 +37,7 @@ func TestVitalProductData_SPC4_7_8(t *testing.T) {
 	wantData(t, r.do(t, "12 01 80 00ff 00"), "00 80 0010 30313233343536373839616263646566")
 	wantData(t, r.do(t, "12 01 80 0003 00"), "00 80 00")
 	wantData(t, r.do(t, "12 01 b0 00ff 00"), "00 b0 0003 010203")
-	wantData(t, r.do(t, "12 01 86 0010 00"), "00 86 003c 00 07 01 00 00 00 00 00 00 28 00 00")
+	wantData(t, r.do(t, "12 01 86 0010 00"), "00 86 003c 00 07 01 01 00 00 00 00 00 28 00 00")
 	if got := len(r.do(t, "12 01 86 00ff 00").DataIn); got != 64 {
 		t.Errorf("the extended INQUIRY data page has %d bytes", got)
 	}
@@ -49,7 +49,7 @@ func TestDeviceIdentification_SPC4_7_8_6(t *testing.T) {
 		return fmt.Sprintf("%X", append([]byte(s), make([]byte, length-len(s))...))
 	}
 	want := "01 03 00 10 6024953f9f5111f7b27a781f1f1ddde5" +
-		"01 02 00 08 0249532b796bfc73" +
+		"01 02 00 10 2b796bfc7365c9c20249538b548e5641" +
 		"02 01 00 28" + name("ISANTRGTVIRTUAL-DISK    0123456789abcdef", 40) +
 		"03 08 00 28" + name("naa.6024953f9f5111f7b27a781f1f1ddde5", 40) +
 		"51 94 00 04 00000102" +

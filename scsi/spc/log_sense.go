@@ -41,7 +41,7 @@ func logSense(c *scsi.Command) error {
 	return c.ReturnData(append(page, data...), int(c.CDB.Uint16(7)))
 }
 
-// informationalExceptions is the log page of that name (SPC-4 7.3.10) behind its
+// informationalExceptions is the log page of that name (SPC-4 7.3) behind its
 // header: no exception, and temperatures nobody knows.
 func informationalExceptions() []byte {
 	return []byte{0x00, 0x00, 0x03, 4, 0x00, 0x00, 0xff, 0xff}

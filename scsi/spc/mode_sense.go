@@ -6,7 +6,7 @@ import (
 	"github.com/isantarget/isantarget/scsi"
 )
 
-// Page and subpage codes that mean more than one page (SPC-4 6.13).
+// Page and subpage codes that mean more than one page (SPC-4 table 198).
 const (
 	allPages    = 0x3f
 	allSubpages = 0xff
@@ -60,6 +60,9 @@ func modePages(c *scsi.Command) ([]byte, error) {
 	code, subcode := c.CDB.Byte(2)&0x3f, c.CDB.Byte(3)
 	if pc == scsi.SavedValues && !lu.ModePagesSavable() {
 		return nil, scsi.IllegalRequest(scsi.ASCSavingParametersNotSupported)
+	}
+	if code == 0 && subcode == 0 && pc == scsi.CurrentValues {
+		return nil, nil // the header and the block descriptor alone
 	}
 	if code == allPages && subcode != 0 && subcode != allSubpages {
 		return nil, scsi.InvalidFieldInCDB(3, scsi.WholeByte)

@@ -17,6 +17,8 @@ func TestModeSense_SPC4_6_13(t *testing.T) {
 	const short, long = "00000009 00 000200", "0000000000000009 00000000 00000200"
 	wantData(t, r.do(t, "1a 00 3f 00 ff 00"), "37 00 00 08"+short+caching+control+exceptions)
 	wantData(t, r.do(t, "1a 00 3f ff ff 00"), "37 00 00 08"+short+caching+control+exceptions)
+	wantData(t, r.do(t, "1a 00 00 00 ff 00"), "0b 00 00 08"+short)
+	wantData(t, r.do(t, "5a 08 00 00 000000 00ff 00"), "0006 00 00 00 00 0000")
 	wantData(t, r.do(t, "1a 08 0a 00 ff 00"), "0f 00 00 00"+control)
 	wantData(t, r.do(t, "1a 00 0a 00 06 00"), "17 00 00 08 0000")
 	wantData(t, r.do(t, "1a 08 4a 00 ff 00"), "0f 00 00 00"+"0a 0a 04 00 08 40 0000 0000 0000")
@@ -29,7 +31,7 @@ func TestModeSense_SPC4_6_13(t *testing.T) {
 	wantError(t, r.do(t, "1a 00 01 00 ff 00"), scsi.InvalidFieldInCDB(2, 5))
 	wantError(t, r.do(t, "1a 00 0a 01 ff 00"), scsi.InvalidFieldInCDB(3, scsi.WholeByte))
 	wantError(t, r.do(t, "1a 00 3f 01 ff 00"), scsi.InvalidFieldInCDB(3, scsi.WholeByte))
-	wantError(t, r.do(t, "1a 00 00 00 ff 00"), scsi.InvalidFieldInCDB(2, 5))
+	wantError(t, r.do(t, "1a 00 40 00 ff 00"), scsi.InvalidFieldInCDB(2, 5))
 	wantError(t, r.do(t, "1a 10 3f 00 ff 00"), scsi.InvalidFieldInCDB(1, 4)) // LLBAA is of MODE SENSE (10)
 
 	r.header = 0x10

@@ -44,13 +44,13 @@ func Operations() []scsi.Operation {
 		{
 			Name: "MODE SENSE (6)", Opcode: 0x1a,
 			Usage:    []byte{0x1a, 0x08, 0xff, 0xff, 0xff, 0},
-			Timeouts: brief(), Conflict: scsi.ConflictAlways, Traits: scsi.Inline | scsi.WithoutMedium,
+			Timeouts: brief(), Conflict: scsi.ConflictOnWrite, Traits: scsi.Inline | scsi.WithoutMedium,
 			Execute: modeSense6,
 		},
 		{
 			Name: "RECEIVE DIAGNOSTIC RESULTS", Opcode: 0x1c,
 			Usage:    []byte{0x1c, 0x01, 0xff, 0xff, 0xff, 0},
-			Timeouts: brief(), Conflict: scsi.ConflictAlways, Traits: scsi.Inline | scsi.WithoutMedium,
+			Timeouts: brief(), Conflict: scsi.ConflictOnWrite, Traits: scsi.Inline | scsi.WithoutMedium,
 			Execute: receiveDiagnosticResults,
 		},
 		{
@@ -59,18 +59,10 @@ func Operations() []scsi.Operation {
 			Timeouts: brief(), Conflict: scsi.ConflictAlways,
 			Execute: sendDiagnostic,
 		},
-		{
-			Name: "WRITE BUFFER", Opcode: 0x3b,
-			Usage:    []byte{0x3b, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0},
-			Timeouts: brief(), Conflict: scsi.ConflictAlways, Traits: scsi.WithoutMedium,
-			Execute: echo.writeBuffer,
-		},
-		{
-			Name: "READ BUFFER", Opcode: 0x3c,
-			Usage:    []byte{0x3c, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0},
-			Timeouts: brief(), Conflict: scsi.ConflictAlways, Traits: scsi.Inline | scsi.WithoutMedium,
-			Execute: echo.readBuffer,
-		},
+		echo.row("WRITE BUFFER (write data to echo buffer)", 0x3b, modeEchoBuffer, scsi.ConflictAlways, 0, echo.write),
+		echo.row("READ BUFFER (descriptor)", 0x3c, modeDescriptor, scsi.ConflictOnWrite, scsi.Inline, noBuffer),
+		echo.row("READ BUFFER (read data from echo buffer)", 0x3c, modeEchoBuffer, scsi.ConflictOnWrite, scsi.Inline, echo.read),
+		echo.row("READ BUFFER (echo buffer descriptor)", 0x3c, modeEchoBufferDescriptor, scsi.ConflictOnWrite, scsi.Inline, echoBufferDescriptor),
 		{
 			Name: "LOG SENSE", Opcode: 0x4d,
 			Usage:    []byte{0x4d, 0, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0},
@@ -98,20 +90,20 @@ func Operations() []scsi.Operation {
 		{
 			Name: "MODE SENSE (10)", Opcode: 0x5a,
 			Usage:    []byte{0x5a, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0},
-			Timeouts: brief(), Conflict: scsi.ConflictAlways, Traits: scsi.Inline | scsi.WithoutMedium,
+			Timeouts: brief(), Conflict: scsi.ConflictOnWrite, Traits: scsi.Inline | scsi.WithoutMedium,
 			Execute: modeSense10,
 		},
 		reportLUNsRow(),
 		{
 			Name: "REPORT SUPPORTED OPERATION CODES", Opcode: 0xa3, ServiceAction: 0x0c, HasServiceAction: true,
 			Usage:    []byte{0xa3, 0x0c, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0},
-			Timeouts: brief(), Conflict: scsi.ConflictAlways, Traits: scsi.Inline | scsi.WithoutMedium,
+			Timeouts: brief(), Conflict: scsi.ConflictOnWrite, Traits: scsi.Inline | scsi.WithoutMedium,
 			Execute: reportSupportedOperationCodes,
 		},
 		{
 			Name: "REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS", Opcode: 0xa3, ServiceAction: 0x0d, HasServiceAction: true,
 			Usage:    []byte{0xa3, 0x0d, 0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0},
-			Timeouts: brief(), Conflict: scsi.ConflictAlways, Traits: scsi.Inline | scsi.WithoutMedium,
+			Timeouts: brief(), Conflict: scsi.ConflictOnWrite, Traits: scsi.Inline | scsi.WithoutMedium,
 			Execute: reportSupportedTaskManagementFunctions,
 		},
 	}

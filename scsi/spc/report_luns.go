@@ -16,6 +16,9 @@ func reportLUNs(c *scsi.Command) error {
 		if c.Units != nil {
 			luns = c.Units.LUNs()
 		}
+		if len(luns) == 0 && selectReport == 0x02 {
+			luns = []scsi.LUN{0} // the default inventory
+		}
 	case 0x01: // the well known logical units alone
 	default:
 		return scsi.InvalidFieldInCDB(2, scsi.WholeByte)
@@ -28,10 +31,6 @@ func reportLUNs(c *scsi.Command) error {
 	if err := c.ReturnData(b, int(c.CDB.Uint32(6))); err != nil {
 		return err
 	}
-	if c.Units != nil {
-		c.Units.Units(func(_ scsi.LUN, lu *scsi.LogicalUnit) {
-			lu.ClearAttention(scsi.ASCReportedLUNsDataHasChanged, c.Nexus)
-		})
-	}
+	c.ClearInventoryAttention()
 	return nil
 }

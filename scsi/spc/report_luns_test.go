@@ -14,6 +14,29 @@ func TestReportLUNs_SPC4_6_33(t *testing.T) {
 	wantData(t, r.do(t, "a0 00 01 000000 00000040 00 00"), "00000000 00000000")
 	wantData(t, r.do(t, "a0 00 00 000000 00000010 00 00"), "00000010 00000000 0000000000000000")
 	wantError(t, r.do(t, "a0 00 03 000000 00000040 00 00"), scsi.InvalidFieldInCDB(2, scsi.WholeByte))
+
+	r.units = scsi.NewUnitMap(NewAbsent("0.1"), nil)
+	wantData(t, r.do(t, "a0 00 00 000000 00000040 00 00"), "00000000 00000000")
+	wantData(t, r.do(t, "a0 00 02 000000 00000040 00 00"), "00000008 00000000 0000000000000000")
+}
+
+// TestInventoryAttentionIsToldOnce: told by one unit, or known by REPORT LUNS, it is
+// cleared on the others (LUICLR).
+func TestInventoryAttentionIsToldOnce_SPC4_7_8_7(t *testing.T) {
+	r, other := newRig(t, nil), newRig(t, nil)
+	other.lu.Attach(r.a)
+	other.lu.TakeAttention(r.a)
+	r.units = scsi.NewUnitMap(NewAbsent("0.1"), map[scsi.LUN]*scsi.LogicalUnit{0: r.lu, scsi.NewLUN(1): other.lu})
+	for _, cdb := range []string{"00 00 00 00 00 00", "03 00 00 00 ff 00", "a0 00 00 000000 00000040 00 00"} {
+		for _, lu := range []*scsi.LogicalUnit{r.lu, other.lu} {
+			lu.Attention(scsi.ASCReportedLUNsDataHasChanged, nil, nil)
+		}
+		r.do(t, cdb)
+		if _, depth := other.lu.PendingAttention(r.a); depth != 0 {
+			t.Errorf("after %s the other unit tells it again", cdb)
+		}
+		r.do(t, "00 00 00 00 00 00")
+	}
 }
 
 func TestReportLUNsClearsItsAttention_SPC4_6_33(t *testing.T) {

@@ -6,7 +6,8 @@ import (
 	"github.com/isantarget/isantarget/scsi"
 )
 
-// The REPORTING OPTIONS of REPORT SUPPORTED OPERATION CODES (SPC-4 table 243).
+// The REPORTING OPTIONS of REPORT SUPPORTED OPERATION CODES (SPC-4 table 292;
+// SPC-5 adds the last).
 const (
 	reportAll            = 0
 	reportOperationCode  = 1 // of a command without service actions

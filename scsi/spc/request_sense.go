@@ -2,11 +2,10 @@ package spc
 
 import "github.com/isantarget/isantarget/scsi"
 
-// requestSense is REQUEST SENSE (SPC-4 6.39). It tells, as data, a pending unit
-// attention and clears it; else why the unit is not ready, with its progress if
-// that has one; else NO SENSE.
+// requestSense is REQUEST SENSE (SPC-4 6.39). It tells, as data, why the unit is not
+// ready, with its progress if that has one; else a pending unit attention, and
+// clears it; else NO SENSE.
 func requestSense(c *scsi.Command) error {
-	lu := c.Unit()
 	allocation := int(c.CDB.Byte(4))
 	// The data are lent first: a unit attention that was taken must be told.
 	if allocation > 0 {
@@ -14,9 +13,9 @@ func requestSense(c *scsi.Command) error {
 			return err
 		}
 	}
-	sense := lu.TakeAttention(c.Nexus)
+	sense := c.Unit().Ready()
 	if sense == nil {
-		sense = lu.Ready()
+		sense = c.TakeAttention()
 	}
 	if sense == nil {
 		sense = &scsi.Sense{Key: scsi.KeyNoSense}

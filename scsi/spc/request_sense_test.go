@@ -21,6 +21,14 @@ func TestRequestSense_SPC4_6_39(t *testing.T) {
 	r.notReady = &scsi.Sense{Key: scsi.KeyNotReady, Code: scsi.ASCLogicalUnitNotReadyFormatInProgress, Progress: &half}
 	wantData(t, r.do(t, "03 01 00 00 ff 00"), "72 02 0404 000000 08 0206 0000 808000 00")
 	wantError(t, r.do(t, "00 00 00 00 00 00"), r.notReady)
+
+	// A unit that is not ready comes first, and leaves the attention.
+	r.lu.Attention(scsi.ASCModeParametersChanged, r.a, nil)
+	wantData(t, r.do(t, "03 01 00 00 02 00"), "72 02")
+	r.notReady = nil
+	wantError(t, r.do(t, "03 04 00 00 ff 00"), scsi.InvalidFieldInCDB(1, 2)) // clears nothing
+	wantData(t, r.do(t, "03 01 00 00 02 00"), "72 06")
+	wantData(t, r.do(t, "03 01 00 00 02 00"), "72 00")
 }
 
 func TestTestUnitReady_SPC4_6_47(t *testing.T) {

@@ -75,30 +75,33 @@ func TestReserveRefusesExtentsAndThirdParties_SPC2_7_21(t *testing.T) {
 
 func TestSendDiagnostic_SPC4_6_42(t *testing.T) {
 	r := newRig(t, nil)
-	for _, cdb := range []string{"1d 04 00 0000 00", "1d 00 00 0000 00", "1d 07 00 0000 00", "1d a0 00 0000 00", "1d c0 00 0000 00"} {
+	for _, cdb := range []string{"1d 04 00 0000 00", "1d 00 00 0000 00", "1d 07 00 0000 00", "1d 10 00 0000 00"} {
 		wantError(t, r.do(t, cdb), nil)
 	}
 	wantError(t, r.do(t, "1d 24 00 0000 00"), scsi.InvalidFieldInCDB(1, 7))
 	wantError(t, r.do(t, "1d 20 00 0000 00"), scsi.InvalidFieldInCDB(1, 7))
 	wantError(t, r.do(t, "1d 80 00 0000 00"), scsi.InvalidFieldInCDB(1, 7))
+	wantError(t, r.do(t, "1d a0 00 0000 00"), scsi.InvalidFieldInCDB(1, 7))
 	wantError(t, r.do(t, "1d 04 00 0004 00"), scsi.InvalidFieldInCDB(3, scsi.WholeByte))
 	wantError(t, r.do(t, "1d 00 00 0004 00"), scsi.InvalidFieldInCDB(1, 4))
 	wantError(t, r.out(t, "1d 10 00 0004 00", "00 00 0000"), nil)
 	wantError(t, r.out(t, "1d 10 00 0004 00", "40 00 0000"), scsi.InvalidFieldInParameterList(0, scsi.WholeByte))
-	wantError(t, r.out(t, "1d 10 00 0004 00", "00 00 0001"), scsi.InvalidFieldInParameterList(2, scsi.WholeByte))
-	wantError(t, r.out(t, "1d 10 00 0002 00", "00 00"), scsi.IllegalRequest(scsi.ASCParameterListLengthError))
+	wantError(t, r.out(t, "1d 10 00 0005 00", "00 00 0001 00"), scsi.InvalidFieldInParameterList(2, scsi.WholeByte))
+	wantError(t, r.out(t, "1d 10 00 0004 00", "00 00 0001"), scsi.InvalidFieldInCDB(3, scsi.WholeByte))
+	wantError(t, r.out(t, "1d 10 00 0002 00", "00 00"), scsi.InvalidFieldInCDB(3, scsi.WholeByte))
+	wantError(t, r.out(t, "1d 10 00 0004 00", "00 00"), scsi.IllegalRequest(scsi.ASCParameterListLengthError))
 	r.notReady = scsi.NotReady(scsi.ASCMediumNotPresent)
 	wantError(t, r.do(t, "1d 04 00 0000 00"), r.notReady)
 }
 
-func TestReceiveDiagnosticResults_SPC4_6_32(t *testing.T) {
+func TestReceiveDiagnosticResults_SPC4_6_28(t *testing.T) {
 	r := newRig(t, nil)
 	wantData(t, r.do(t, "1c 01 00 00ff 00"), "00 00 0001 00")
 	wantData(t, r.do(t, "1c 00 00 00ff 00"), "00 00 0001 00")
 	wantError(t, r.do(t, "1c 01 40 00ff 00"), scsi.InvalidFieldInCDB(2, scsi.WholeByte))
 }
 
-func TestEchoBuffer_SPC4_6_18_7(t *testing.T) {
+func TestEchoBuffer_SPC4_6_18_6(t *testing.T) {
 	r := newRig(t, nil)
 	const read = "3c 0a 00 000000 000100 00"
 	wantData(t, r.do(t, "3c 0b 00 000000 000004 00"), "01 00 1000")
@@ -120,11 +123,19 @@ func TestEchoBuffer_SPC4_6_18_7(t *testing.T) {
 	if got := r.do(t, "3c 0a 00 000000 ffffff 00"); !bytes.Equal(got.DataIn, full) {
 		t.Errorf("%d bytes of %d came back", len(got.DataIn), len(full))
 	}
-	for range echoNexuses {
-		n := &scsi.Nexus{}
-		wantError(t, r.send(r.lu, n, []byte{1}, unhex(t, "3b 0a 00 000000 000001 00")), nil)
+	others := func(n int) {
+		for range n {
+			wantError(t, r.send(r.lu, &scsi.Nexus{}, []byte{1}, unhex(t, "3b 0a 00 000000 000001 00")), nil)
+		}
 	}
+	others(echoNexuses - 1)
+	wantError(t, r.do(t, read), nil)
+	others(1)
+	wantError(t, r.do(t, read), scsi.AbortedCommand(scsi.ASCEchoBufferOverwritten))
+	others(echoKnown)
 	wantError(t, r.do(t, read), scsi.IllegalRequest(scsi.ASCCommandSequenceError))
+	wantError(t, r.out(t, "3b 0a ff ffffff 000000 00", ""), nil) // BUFFER ID and BUFFER OFFSET are ignored
+	wantData(t, r.do(t, read), "")
 }
 
 // FuzzCommands: no CDB and no parameter list makes a command fail inside (Report

@@ -46,7 +46,7 @@ func vitalProductData(c *scsi.Command, code byte) []byte {
 	return append(page, data...)
 }
 
-// supportedVitalProductDataPages is the list of page codes, ascending (SPC-4 7.8.14).
+// supportedVitalProductDataPages is the list of page codes, ascending (SPC-4 7.8.16).
 func supportedVitalProductDataPages(lu *scsi.LogicalUnit) []byte {
 	codes := []byte{supportedPages, unitSerialNumber, deviceIdentification, extendedInquiry}
 	for _, p := range lu.Device.VitalProductDataPages() {
@@ -66,6 +66,7 @@ func extendedInquiryData(lu *scsi.LogicalUnit) []byte {
 	if len(lu.AppendModePages(nil, cachingPage, 0, scsi.CurrentValues)) > 0 {
 		b[2] = 0x01 // V_SUP
 	}
+	b[3] = 0x01                // LUICLR
 	b[9] = scsi.MaxSenseLength // MAXIMUM SUPPORTED SENSE DATA LENGTH
 	return b
 }
