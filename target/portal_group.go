@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -90,7 +91,9 @@ func (g *PortalGroup) reachable(local, remote netip.AddrPort) []netip.AddrPort {
 		case a.Addr().IsLoopback() && !remote.Addr().IsLoopback():
 			continue
 		}
-		addresses = append(addresses, a)
+		if !slices.Contains(addresses, a) { // 0.0.0.0 and [::] side by side
+			addresses = append(addresses, a)
+		}
 	}
 	return addresses
 }
