@@ -41,9 +41,8 @@ func New(o Options) *Provisioner {
 
 // Apply makes want run: it prepares all of it and then switches. If something
 // cannot be prepared the error says what, and nothing has changed: images that
-// were made are removed again. It may take
-// long where a fixed image is to be made; when ctx ends it gives up between two
-// LUNs.
+// were made are removed again. It may take long where a fixed image is to be
+// made; when ctx ends it gives up between two LUNs.
 //
 // With the zero configuration it stops: logins are refused, initiators are asked
 // to log out (until ctx ends, or the drain timeout of the configuration), each

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -227,6 +228,37 @@ func TestFamiliesSideBySide(t *testing.T) {
 	both.mustLogin(t, alice, nil)
 	both.report.Targets[0].Portals[0] = strings.Replace(both.report.Targets[0].Portals[0], "127.0.0.1", "[::1]", 1)
 	both.mustLogin(t, alice, nil)
+}
+
+// TestAddressIsToldOnce: two portals on every address are one for a peer.
+func TestAddressIsToldOnce(t *testing.T) {
+	port := freePort(t)
+	d := start(t, t.TempDir(), oneTarget+fmt.Sprintf("[[portal-group]]\ntag = 1\nlisten = [\"0.0.0.0:%d\", \"[::]:%[1]d\"]\n", port))
+	for _, portal := range d.report.Targets[0].Portals {
+		c, err := initiator.Dial(portal, initiator.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := c.Login(initiator.Login{InitiatorName: alice, SessionType: "Discovery", ISID: initiator.RandomISID()}); err != nil {
+			t.Fatal(err)
+		}
+		targets, err := c.SendTargets("All")
+		if err != nil || len(targets) != 1 || len(targets[0].Addresses) != 1 || targets[0].Addresses[0] != portal+",1" {
+			t.Errorf("through %s: %+v, %v, want this address once", portal, targets, err)
+		}
+	}
+}
+
+// freePort is a port that is free just now.
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
 }
 
 // TestLimitsOfTheExample: isantarget.toml shows the defaults of package target.
