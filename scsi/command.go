@@ -74,6 +74,7 @@ func (c *Command) Reset() {
 	c.DataIn, c.Length, c.Status, c.Sense, c.Silent, c.MayBlock = nil, 0, Good, nil, false, false
 	c.unit, c.operation = nil, nil
 	c.aborted.Store(notAborted)
+	c.signal.Store(nil)
 	c.admitted, c.barrier = false, nil
 }
 

@@ -134,6 +134,7 @@ func (lu *LogicalUnit) abort(n *Nexus, affected func(*Command) bool, tell func(*
 	}
 	for _, c := range awake {
 		c.Delivery.AbortCommand()
+		c.signalAbort()
 		if lu.tasks.unpin(c) {
 			c.completeFor(n)
 		}

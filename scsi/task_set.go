@@ -30,6 +30,9 @@ type task struct {
 	admitted       bool // has passed admit
 	hung           bool // outlived the bound of a task manager; see taskSet.hang
 	quiet          chan struct{}
+	granted        chan struct{} // of a Claim: closed when it becomes enabled
+
+	signal atomic.Pointer[abortSignal] // made by Done
 
 	senseBuffer [MaxSenseLength]byte
 }
@@ -53,6 +56,9 @@ const (
 // plain tells whether c is of the common kind: SIMPLE, and beside anything. In
 // a set of plain commands every one is enabled.
 func (c *Command) plain() bool { return c.Attribute == Simple && c.order == Free }
+
+// passes tells whether c stands before all that is dormant.
+func (c *Command) passes() bool { return c.Attribute == HeadOfQueue || c.granted != nil }
 
 // extent is what c touches. It is worked out when it is asked for, since only
 // an exclusive extent in the set makes anybody ask.
@@ -86,7 +92,9 @@ func conflict(a, b *Command) bool {
 // in conflict do not run together. A SIMPLE command waits for the older ones it
 // conflicts with, enabled or not, which lets nobody starve. A HEAD OF QUEUE
 // command stands before all that is dormant, so it waits only for those that
-// are enabled, and for older ones of its kind.
+// are enabled, and for older ones of its kind. A Claim waits only for those that
+// are enabled, and blocks nobody but those it conflicts with: what is dormant may
+// wait for the very command that claims.
 //
 // An aborted command that hangs in a store blocks nobody; while there is one,
 // admit refuses what could meet it.
@@ -97,8 +105,9 @@ type taskSet struct {
 	limit        int
 	dormant      int
 	heads        int // HEAD OF QUEUE commands
-	dormantHeads int
+	dormantHeads int // dormant ones that pass, see Command.passes
 	barriers     int // commands that are not plain
+	claims       []*Command
 	holds        int // while positive nothing is enabled
 	entries      uint64
 	changed      chan struct{} // closed when a command leaves; made by who waits for it
@@ -111,7 +120,7 @@ type taskSet struct {
 func (s *taskSet) enter(c *Command) (started, full bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.count >= s.limit && c.quiet == nil {
+	if s.count >= s.limit && c.quiet == nil && c.granted == nil {
 		return false, true
 	}
 	s.link(c)
@@ -121,7 +130,7 @@ func (s *taskSet) enter(c *Command) (started, full bool) {
 	}
 	c.state = dormant
 	s.dormant++
-	if c.Attribute == HeadOfQueue {
+	if c.passes() {
 		s.dormantHeads++
 	}
 	// Nobody else can be enabled by an entry.
@@ -136,9 +145,18 @@ type departure struct {
 }
 
 // leave takes c, which has ended, out of the set.
-func (s *taskSet) leave(c *Command) (d departure) {
+func (s *taskSet) leave(c *Command) departure {
+	d, _ := s.withdraw(c)
+	return d
+}
+
+// withdraw is leave for one that may have been taken out already: then was is false.
+func (s *taskSet) withdraw(c *Command) (d departure, was bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if c.state == outside {
+		return departure{}, false
+	}
 	if c.hung {
 		d.ready = s.comeBack(c)
 	} else {
@@ -149,7 +167,21 @@ func (s *taskSet) leave(c *Command) (d departure) {
 		s.changed = nil
 	}
 	d.start, d.complete = s.sweep(), c.pins == 0
-	return d
+	return d, true
+}
+
+// StandAside gives up the ordering class of c, which is being executed: nobody
+// has to wait for it any longer because of what its row says.
+func (c *Command) StandAside() {
+	s := &c.unit.tasks
+	s.mu.Lock()
+	if c.order != Free && c.Attribute == Simple && !c.hung {
+		s.barriers-- // it is plain now
+	}
+	c.order = Free
+	start := s.sweep()
+	s.mu.Unlock()
+	startAll(start)
 }
 
 func (s *taskSet) link(c *Command) {
@@ -168,6 +200,9 @@ func (s *taskSet) link(c *Command) {
 	}
 	if c.Attribute == HeadOfQueue {
 		s.heads++
+	}
+	if c.granted != nil {
+		s.claims = append(s.claims, c)
 	}
 }
 
@@ -190,6 +225,9 @@ func (s *taskSet) unlink(c *Command) {
 	if c.Attribute == HeadOfQueue {
 		s.heads--
 	}
+	if c.granted != nil {
+		s.claims = slices.DeleteFunc(s.claims, func(x *Command) bool { return x == c })
+	}
 	if c.state == dormant {
 		s.noLongerDormant(c)
 	}
@@ -198,7 +236,7 @@ func (s *taskSet) unlink(c *Command) {
 
 func (s *taskSet) noLongerDormant(c *Command) {
 	s.dormant--
-	if c.Attribute == HeadOfQueue {
+	if c.passes() {
 		s.dormantHeads--
 	}
 }
@@ -240,7 +278,19 @@ func (s *taskSet) sweep() (start *Command) {
 
 // mayStart tells whether nothing blocks c, which is dormant; see taskSet.
 func (s *taskSet) mayStart(c *Command, older, ordered bool, barriers *Command) bool {
+	for _, x := range s.claims { // they may be younger, and enabled before c
+		if x != c && x.state == enabled && conflict(c, x) {
+			return false
+		}
+	}
 	switch {
+	case c.granted != nil:
+		for x := s.head; x != nil; x = x.next {
+			if x.state == enabled && conflict(c, x) {
+				return false
+			}
+		}
+		return true
 	case c.Attribute == HeadOfQueue:
 		for x, young := s.head, false; x != nil; x = x.next {
 			young = young || x == c
@@ -293,9 +343,12 @@ func startAll(start *Command) {
 	for c := start; c != nil; {
 		next := c.start
 		c.start = nil
-		if c.quiet != nil {
+		switch {
+		case c.quiet != nil:
 			close(c.quiet)
-		} else {
+		case c.granted != nil:
+			close(c.granted)
+		default:
 			c.goRun()
 		}
 		c = next
