@@ -70,12 +70,12 @@ func (d *Device) otherOperations() []scsi.Operation {
 		{
 			Name: "READ CAPACITY (10)", Opcode: 0x25,
 			Usage:    []byte{0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-			Timeouts: quick(), Conflict: scsi.Allowed, Traits: scsi.Inline,
+			Timeouts: quick(), Conflict: scsi.Allowed, Access: scsi.InStandby, Traits: scsi.Inline,
 			Execute: d.readCapacity10,
 		}, {
 			Name: "READ CAPACITY (16)", Opcode: 0x9e, ServiceAction: 0x10, HasServiceAction: true,
 			Usage:    []byte{0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0},
-			Timeouts: quick(), Conflict: scsi.Allowed, Traits: scsi.Inline,
+			Timeouts: quick(), Conflict: scsi.Allowed, Access: scsi.InStandby, Traits: scsi.Inline,
 			Execute: d.readCapacity16,
 		}, {
 			Name: "GET LBA STATUS", Opcode: 0x9e, ServiceAction: 0x12, HasServiceAction: true,

@@ -38,12 +38,17 @@ type echoBuffer struct {
 func newEchoBuffers() *echoBuffers { return &echoBuffers{} }
 
 // row is the row of one mode of READ BUFFER or WRITE BUFFER. BUFFER ID and BUFFER
-// OFFSET may have any value, for the modes of the echo buffer ignore them.
+// OFFSET may have any value, for the modes of the echo buffer ignore them; those modes
+// are let through in every access state.
 func (e *echoBuffers) row(name string, opcode, mode byte, conflict scsi.Conflict, traits scsi.Traits, execute func(*scsi.Command) error) scsi.Operation {
+	access := scsi.InEveryState
+	if mode == modeDescriptor {
+		access = 0
+	}
 	return scsi.Operation{
 		Name: name, Opcode: opcode, ServiceAction: uint16(mode), HasServiceAction: true,
 		Usage:    []byte{opcode, mode, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0},
-		Timeouts: brief(), Conflict: conflict, Traits: traits | scsi.WithoutMedium,
+		Timeouts: brief(), Conflict: conflict, Access: access, Traits: traits | scsi.WithoutMedium,
 		Execute: execute,
 	}
 }

@@ -18,6 +18,7 @@ const (
 	typeEUI64              = 0x02
 	typeNAA                = 0x03
 	typeRelativeTargetPort = 0x04
+	typeTargetPortGroup    = 0x05
 	typeSCSINameString     = 0x08
 
 	protocolISCSI = 0x5 << 4
@@ -41,6 +42,10 @@ func deviceIdentificationData(c *scsi.Command) []byte {
 	port := c.Nexus.TargetPort
 	relative := []byte{0, 0, byte(port.RelativeID >> 8), byte(port.RelativeID)}
 	b = appendDesignator(b, protocolISCSI|codeSetBinary, piv|ofPort|typeRelativeTargetPort, relative)
+	if g := c.Unit().PortGroup(port); g != nil {
+		group := []byte{0, 0, byte(g.ID >> 8), byte(g.ID)}
+		b = appendDesignator(b, protocolISCSI|codeSetBinary, piv|ofPort|typeTargetPortGroup, group)
+	}
 	b = appendDesignator(b, protocolISCSI|codeSetUTF8, piv|ofPort|typeSCSINameString, nameString(port.String()))
 	return appendDesignator(b, protocolISCSI|codeSetUTF8, piv|ofDevice|typeSCSINameString, nameString(port.Device))
 }

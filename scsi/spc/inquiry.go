@@ -31,26 +31,37 @@ func inquiry(c *scsi.Command) error {
 		// A page code without EVPD.
 		return scsi.InvalidFieldInCDB(2, scsi.WholeByte)
 	}
-	return c.ReturnData(standardInquiryData(c.Unit()), allocation)
+	return c.ReturnData(standardInquiryData(c), allocation)
 }
 
 // peripheral is the first byte of all INQUIRY data: the peripheral qualifier and
-// the peripheral device type.
-func peripheral(lu *scsi.LogicalUnit) byte {
-	return lu.Device.InquiryData().Qualifier<<5 | lu.Device.PeripheralDeviceType()
+// the peripheral device type. Through a port in the unavailable state the unit is
+// one that could be there, but is not (SPC-4 5.15.2.4.5).
+func peripheral(c *scsi.Command) byte {
+	const notConnected = 1
+	lu := c.Unit()
+	qualifier := lu.Device.InquiryData().Qualifier
+	if qualifier == 0 && lu.AccessState(c.Nexus) == scsi.Unavailable {
+		qualifier = notConnected
+	}
+	return qualifier<<5 | lu.Device.PeripheralDeviceType()
 }
 
 // standardInquiryData is SPC-4 6.6.2.
-func standardInquiryData(lu *scsi.LogicalUnit) []byte {
+func standardInquiryData(c *scsi.Command) []byte {
+	lu := c.Unit()
 	device := lu.Device.InquiryData()
 	b := make([]byte, standardLength)
-	b[0] = peripheral(lu)
+	b[0] = peripheral(c)
 	if device.Removable {
 		b[1] = 0x80
 	}
 	b[2] = 0x06        // VERSION: SPC-4
 	b[3] = 0x10 | 0x02 // HISUP; RESPONSE DATA FORMAT
 	b[4] = standardLength - 5
+	if len(lu.PortGroups()) > 0 {
+		b[5] = 0x30 // TPGS: implicit and explicit asymmetric logical unit access
+	}
 	b[6] = 0x10 // MULTIP: a unit may be reached through several target ports
 	b[7] = 0x02 // CMDQUE
 	putASCII(b[8:16], scsi.VendorIdentification)

@@ -26,7 +26,7 @@ func Operations() []scsi.Operation {
 		{
 			Name: "MODE SELECT (6)", Opcode: 0x15,
 			Usage:    []byte{0x15, 0x11, 0, 0, 0xff, 0},
-			Timeouts: brief(), Conflict: scsi.ConflictAlways, Order: scsi.Alone, Traits: scsi.WithoutMedium,
+			Timeouts: brief(), Conflict: scsi.ConflictAlways, Access: scsi.InStandby, Order: scsi.Alone, Traits: scsi.WithoutMedium,
 			Execute: modeSelect6,
 		},
 		{
@@ -44,19 +44,19 @@ func Operations() []scsi.Operation {
 		{
 			Name: "MODE SENSE (6)", Opcode: 0x1a,
 			Usage:    []byte{0x1a, 0x08, 0xff, 0xff, 0xff, 0},
-			Timeouts: brief(), Conflict: scsi.ConflictOnWrite, Traits: scsi.Inline | scsi.WithoutMedium,
+			Timeouts: brief(), Conflict: scsi.ConflictOnWrite, Access: scsi.InStandby, Traits: scsi.Inline | scsi.WithoutMedium,
 			Execute: modeSense6,
 		},
 		{
 			Name: "RECEIVE DIAGNOSTIC RESULTS", Opcode: 0x1c,
 			Usage:    []byte{0x1c, 0x01, 0xff, 0xff, 0xff, 0},
-			Timeouts: brief(), Conflict: scsi.ConflictOnWrite, Traits: scsi.Inline | scsi.WithoutMedium,
+			Timeouts: brief(), Conflict: scsi.ConflictOnWrite, Access: scsi.InStandby, Traits: scsi.Inline | scsi.WithoutMedium,
 			Execute: receiveDiagnosticResults,
 		},
 		{
 			Name: "SEND DIAGNOSTIC", Opcode: 0x1d,
 			Usage:    []byte{0x1d, 0xf7, 0, 0xff, 0xff, 0},
-			Timeouts: brief(), Conflict: scsi.ConflictAlways,
+			Timeouts: brief(), Conflict: scsi.ConflictAlways, Access: scsi.InStandby,
 			Execute: sendDiagnostic,
 		},
 		echo.row("WRITE BUFFER (write data to echo buffer)", 0x3b, modeEchoBuffer, scsi.ConflictAlways, 0, echo.write),
@@ -66,13 +66,13 @@ func Operations() []scsi.Operation {
 		{
 			Name: "LOG SENSE", Opcode: 0x4d,
 			Usage:    []byte{0x4d, 0, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0},
-			Timeouts: brief(), Conflict: scsi.Allowed, Traits: scsi.Inline | scsi.WithoutMedium,
+			Timeouts: brief(), Conflict: scsi.Allowed, Access: scsi.InStandby, Traits: scsi.Inline | scsi.WithoutMedium,
 			Execute: logSense,
 		},
 		{
 			Name: "MODE SELECT (10)", Opcode: 0x55,
 			Usage:    []byte{0x55, 0x11, 0, 0, 0, 0, 0, 0xff, 0xff, 0},
-			Timeouts: brief(), Conflict: scsi.ConflictAlways, Order: scsi.Alone, Traits: scsi.WithoutMedium,
+			Timeouts: brief(), Conflict: scsi.ConflictAlways, Access: scsi.InStandby, Order: scsi.Alone, Traits: scsi.WithoutMedium,
 			Execute: modeSelect10,
 		},
 		{
@@ -90,10 +90,12 @@ func Operations() []scsi.Operation {
 		{
 			Name: "MODE SENSE (10)", Opcode: 0x5a,
 			Usage:    []byte{0x5a, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0},
-			Timeouts: brief(), Conflict: scsi.ConflictOnWrite, Traits: scsi.Inline | scsi.WithoutMedium,
+			Timeouts: brief(), Conflict: scsi.ConflictOnWrite, Access: scsi.InStandby, Traits: scsi.Inline | scsi.WithoutMedium,
 			Execute: modeSense10,
 		},
 		reportLUNsRow(),
+		reportTargetPortGroupsRow(),
+		setTargetPortGroupsRow(),
 		{
 			Name: "REPORT SUPPORTED OPERATION CODES", Opcode: 0xa3, ServiceAction: 0x0c, HasServiceAction: true,
 			Usage:    []byte{0xa3, 0x0c, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0},
@@ -113,7 +115,7 @@ func requestSenseRow() scsi.Operation {
 	return scsi.Operation{
 		Name: "REQUEST SENSE", Opcode: 0x03,
 		Usage:    []byte{0x03, 0x01, 0, 0, 0xff, 0},
-		Timeouts: brief(), Conflict: scsi.Allowed, Traits: always,
+		Timeouts: brief(), Conflict: scsi.Allowed, Access: scsi.InEveryState, Traits: always,
 		Execute: requestSense,
 	}
 }
@@ -122,7 +124,7 @@ func inquiryRow() scsi.Operation {
 	return scsi.Operation{
 		Name: "INQUIRY", Opcode: 0x12,
 		Usage:    []byte{0x12, 0x01, 0xff, 0xff, 0xff, 0},
-		Timeouts: brief(), Conflict: scsi.Allowed, Traits: always,
+		Timeouts: brief(), Conflict: scsi.Allowed, Access: scsi.InEveryState, Traits: always,
 		Execute: inquiry,
 	}
 }
@@ -131,7 +133,7 @@ func reportLUNsRow() scsi.Operation {
 	return scsi.Operation{
 		Name: "REPORT LUNS", Opcode: 0xa0,
 		Usage:    []byte{0xa0, 0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0},
-		Timeouts: brief(), Conflict: scsi.Allowed, Traits: always,
+		Timeouts: brief(), Conflict: scsi.Allowed, Access: scsi.InEveryState, Traits: always,
 		Execute: reportLUNs,
 	}
 }

@@ -22,11 +22,13 @@ func TestConflictsAreThoseOfTheStandard_SPC4_5_13_1(t *testing.T) {
 		"REPORT LUNS":                      {allowed, allowed, allowed},
 		"REPORT SUPPORTED OPERATION CODES": {allowed, conflict, conflict},
 		"REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS": {allowed, conflict, conflict},
-		"REQUEST SENSE":   {allowed, allowed, allowed},
-		"RESERVE":         {conflict, conflict, conflict},
-		"SEND DIAGNOSTIC": {conflict, conflict, conflict},
-		"TEST UNIT READY": {allowed, allowed, conflict},
-		"WRITE BUFFER":    {conflict, conflict, conflict},
+		"REPORT TARGET PORT GROUPS":                  {allowed, allowed, allowed},
+		"SET TARGET PORT GROUPS":                     {conflict, conflict, conflict},
+		"REQUEST SENSE":                              {allowed, allowed, allowed},
+		"RESERVE":                                    {conflict, conflict, conflict},
+		"SEND DIAGNOSTIC":                            {conflict, conflict, conflict},
+		"TEST UNIT READY":                            {allowed, allowed, conflict},
+		"WRITE BUFFER":                               {conflict, conflict, conflict},
 	}
 	words := map[scsi.Conflict]struct{ writeExclusive, exclusiveAccess, reserve bool }{
 		scsi.Allowed:           {allowed, allowed, allowed},

@@ -2,8 +2,8 @@ package spc
 
 import "github.com/isantarget/isantarget/scsi"
 
-// requestSense is REQUEST SENSE (SPC-4 6.39). It tells, as data, why the unit is not
-// ready, with its progress if that has one; else a pending unit attention, and
+// requestSense is REQUEST SENSE (SPC-4 6.39). It tells, as data, why the unit cannot be
+// reached through this port, or is not ready, with its progress if that has one; else a pending unit attention, and
 // clears it; else NO SENSE.
 func requestSense(c *scsi.Command) error {
 	allocation := int(c.CDB.Byte(4))
@@ -13,7 +13,10 @@ func requestSense(c *scsi.Command) error {
 			return err
 		}
 	}
-	sense := c.Unit().Ready()
+	sense := c.Unit().Inaccessible(c.Nexus)
+	if sense == nil {
+		sense = c.Unit().Ready()
+	}
 	if sense == nil {
 		sense = c.TakeAttention()
 	}

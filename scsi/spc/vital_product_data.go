@@ -41,7 +41,7 @@ func vitalProductData(c *scsi.Command, code byte) []byte {
 		}
 		data = pages[i].Data()
 	}
-	page := []byte{peripheral(lu), code, 0, 0}
+	page := []byte{peripheral(c), code, 0, 0}
 	binary.BigEndian.PutUint16(page[2:], uint16(len(data)))
 	return append(page, data...)
 }
