@@ -2,7 +2,7 @@
 
 TALLY = go run ./test/tally
 
-.PHONY: help test check unit fuzz e2e daemon image-test qemu conformance guest build image clean
+.PHONY: help test check unit fuzz e2e daemon image-test protocol qemu conformance guest build image clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -20,13 +20,16 @@ fuzz: ## each fuzz target for a moment
 	@$(TALLY) fuzz
 
 e2e: ## every end to end test
-	@$(TALLY) daemon image qemu conformance guest
+	@$(TALLY) daemon image protocol qemu conformance guest
 
-daemon: ## the daemon as a process: start, stop, signals
+daemon: ## the daemon as a process: stop, kill, refusals
 	@$(TALLY) daemon
 
 image-test: ## the container image's binary, as far as a machine without a registry can tell
 	@$(TALLY) image
+
+protocol: ## RFC 7143 clause by clause, by an initiator that can be wrong
+	@$(TALLY) protocol
 
 qemu: ## qemu-img and qemu-io on iscsi:// disks
 	@$(TALLY) qemu

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -36,6 +37,14 @@ func Main(m *testing.M) int {
 	}
 	os.Setenv(BinaryVariable, binary)
 	return m.Run()
+}
+
+// Binary returns the path of the binary to test.
+func Binary() string { return os.Getenv(BinaryVariable) }
+
+// environment is this process's without the variables that stand for the binary's flags.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(pair string) bool { return strings.HasPrefix(pair, "ISANTARGET_") })
 }
 
 // build compiles cmd/isantarget to the file at path.

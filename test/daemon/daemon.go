@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -86,10 +85,10 @@ func (d *Daemon) Restart() {
 		d.t.Fatal(err)
 	}
 	defer log.Close() // the process has its own descriptor
-	cmd := exec.Command(os.Getenv(BinaryVariable), d.args...)
+	cmd := exec.Command(Binary(), d.args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = d.dir
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(pair string) bool { return strings.HasPrefix(pair, "ISANTARGET_") }) // its flags, by another way
+	cmd.Env = environment()
 	// A group of its own, so that a terminal's ^C reaches the test first; and it never outlives the test.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {

@@ -28,7 +28,6 @@ func Packages() []Package {
 		{Name: "e2fsprogs", Programs: []string{"mke2fs"}, Purpose: "building the guest"},
 		{Name: "cpio", Programs: []string{"cpio"}, Purpose: "building the guest"},
 		{Name: "xz-utils", Programs: []string{"xz"}, Purpose: "building the guest"},
-		{Name: "file", Programs: []string{"file"}, Purpose: "proving that the container's binary is static"},
 	}
 }
 

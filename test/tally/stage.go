@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/isantarget/isantarget/test/daemon"
 	"github.com/isantarget/isantarget/test/peer"
 )
 
@@ -37,8 +38,9 @@ func stages() []stage {
 		{"check", "formatting, vet, staticcheck, build without cgo, the rules of the house", 10 * time.Minute, nil, check},
 		{"unit", "unit tests, with the race detector", 12 * time.Minute, race, unit},
 		{"fuzz", "each fuzz target for a moment", 6 * time.Minute, nil, fuzz},
-		{"daemon", "the daemon as a process: start, stop, signals, refusals", 5 * time.Minute, race, endToEnd("daemon")},
-		{"image", "the container image's binary: static, in an empty root, not as root", 5 * time.Minute, append(race, "file"), endToEnd("image")},
+		{"daemon", "the daemon as a process: stop, kill, refusals", 5 * time.Minute, race, endToEnd("daemon")},
+		{"image", "the container image's binary: static, in an empty root, not as root", 5 * time.Minute, race, endToEnd("image")},
+		{"protocol", "RFC 7143 clause by clause, by an initiator that can be wrong", 6 * time.Minute, race, endToEnd("protocol")},
 		{"qemu", "qemu-img and qemu-io on iscsi:// disks", 8 * time.Minute, append(race, "qemu-utils", "qemu-block-extra"), endToEnd("qemu")},
 		{"conformance", "libiscsi's iscsi-test-cu in every shape of logical unit", 20 * time.Minute, append(race, "libiscsi-bin"), endToEnd("conformance")},
 		{"guest", "the Linux initiator in a QEMU guest", 30 * time.Minute, append(race, "qemu-system-x86", "mmdebstrap", "e2fsprogs", "cpio", "xz-utils"), endToEnd("guest")},
@@ -46,7 +48,7 @@ func stages() []stage {
 }
 
 // endToEndPackages are the packages below test/ that are stages of their own.
-func endToEndPackages() []string { return []string{"daemon", "image", "qemu", "conformance", "guest"} }
+func endToEndPackages() []string { return []string{"daemon", "image", "protocol", "qemu", "conformance", "guest"} }
 
 // endToEnd returns the stage of a package below test/.
 func endToEnd(name string) func(context.Context, *runner) {
@@ -54,9 +56,12 @@ func endToEnd(name string) func(context.Context, *runner) {
 		deadline, _ := ctx.Deadline()
 		// The test's own bound comes first, for it prints what every goroutine was at.
 		bound := time.Until(deadline) - 20*time.Second
-		goTest(ctx, r.report, r.root, []string{"ISANTARGET_TEST_RACE=1"}, "-count=1", "-timeout="+bound.String(), "./test/"+name)
+		goTest(ctx, r.report, r.root, raceVariable(), "-count=1", "-timeout="+bound.String(), "./test/"+name)
 	}
 }
+
+// raceVariable makes the daemons that tests start be built with the race detector.
+func raceVariable() []string { return []string{daemon.RaceVariable + "=1"} }
 
 // unit runs the tests of every package that is no stage of its own.
 func unit(ctx context.Context, r *runner) {
@@ -70,7 +75,7 @@ func unit(ctx context.Context, r *runner) {
 		return
 	}
 	packages = slices.DeleteFunc(packages, func(p string) bool { return slices.Contains(own, p) })
-	goTest(ctx, r.report, r.root, nil, append([]string{"-race", "-timeout=8m"}, packages...)...)
+	goTest(ctx, r.report, r.root, raceVariable(), append([]string{"-race", "-timeout=8m"}, packages...)...)
 	// The tests that count allocations are not built for the race detector.
 	goTest(ctx, r.report, r.root, nil, append([]string{"-run=Alloc", "-timeout=2m"}, packages...)...)
 }
