@@ -48,7 +48,9 @@ func stages() []stage {
 }
 
 // endToEndPackages are the packages below test/ that are stages of their own.
-func endToEndPackages() []string { return []string{"daemon", "image", "protocol", "qemu", "conformance", "guest"} }
+func endToEndPackages() []string {
+	return []string{"daemon", "image", "protocol", "qemu", "conformance", "guest"}
+}
 
 // endToEnd returns the stage of a package below test/.
 func endToEnd(name string) func(context.Context, *runner) {
