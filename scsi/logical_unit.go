@@ -36,8 +36,7 @@ type LogicalUnit struct {
 
 	mu           sync.Mutex // guards what stands below, but for what is atomic
 	nexuses      atomic.Pointer[map[*Nexus]*attentions]
-	attentive    atomic.Int32 // nexuses with a pending unit attention
-	ports        []*TargetPort
+	attentive    atomic.Int32                 // nexuses with a pending unit attention
 	reservations atomic.Pointer[reservations] // never nil
 
 	reserving  sync.Mutex // one change of persistent reservations at a time, recorded and published; before mu
@@ -207,6 +206,9 @@ func (lu *LogicalUnit) refuse(c *Command) error {
 func (lu *LogicalUnit) Ready() *Sense {
 	if lu.tasks.hung.Load() > 0 {
 		return notReadyWhileHanging()
+	}
+	if lu.reservations.Load().lost != nil {
+		return notReadyWithoutRecord()
 	}
 	return lu.Device.Ready()
 }

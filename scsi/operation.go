@@ -71,7 +71,7 @@ const (
 	ConflictOnAnyReserve
 	// ConflictUnlessRegistered is ConflictOnAnyReserve, and conflicts when its nexus is
 	// not registered, whether there is a reservation or not: the service actions of
-	// PERSISTENT RESERVE OUT but those that register (SPC-4 table 69).
+	// PERSISTENT RESERVE OUT but those that register (SPC-4 table 66).
 	ConflictUnlessRegistered
 )
 

@@ -120,6 +120,26 @@ func (lu *LogicalUnit) Reservations() Reservations {
 	return report
 }
 
+// portsOf lists the target ports of the SCSI target device that lead to the unit:
+// those of its port groups, and those that somebody has come through. lu.mu is held.
+func (lu *LogicalUnit) portsOf(device string) (ports []*TargetPort) {
+	add := func(p *TargetPort) {
+		if p != nil && p.Device == device && !slices.ContainsFunc(ports, func(o *TargetPort) bool { return *o == *p }) {
+			ports = append(ports, p)
+		}
+	}
+	for _, g := range lu.PortGroups() {
+		for _, p := range g.Ports {
+			add(p)
+		}
+	}
+	for n := range *lu.nexuses.Load() {
+		add(n.TargetPort)
+	}
+	slices.SortFunc(ports, func(a, b *TargetPort) int { return int(a.RelativeID) - int(b.RelativeID) })
+	return ports
+}
+
 // meet lets n, which the unit has just come to know, have its registration. lu.mu is held.
 func (lu *LogicalUnit) meet(n *Nexus) {
 	r := lu.reservations.Load()

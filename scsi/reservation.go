@@ -69,7 +69,7 @@ type reservations struct {
 }
 
 // refuse says why op of n, with this CDB, may not be executed: the conflicts of
-// SPC-4 5.13.1 (tables 68 and 69), SBC-3 4.17 (table 13) and SPC-2 5.5.1 as the row
+// SPC-4 5.13.1 (tables 65 and 66), SBC-3 4.17 (table 13) and SPC-2 5.5.1 as the row
 // has them.
 func (r *reservations) refuse(op *Operation, n *Nexus, cdb CDB) error {
 	how := op.Conflict

@@ -167,3 +167,7 @@ func (lu *LogicalUnit) saveReservations(before, p *persistent) error {
 	}
 	return nil
 }
+
+// ReservationsRecordable tells whether persistent reservations can outlive the
+// process (PTPL_C).
+func (lu *LogicalUnit) ReservationsRecordable() bool { return lu.keeper != nil }

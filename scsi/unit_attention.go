@@ -67,6 +67,7 @@ func (lu *LogicalUnit) know(n *Nexus) *attentions {
 	a := &attentions{}
 	more[n] = a
 	lu.nexuses.Store(&more)
+	lu.meet(n)
 	return a
 }
 

@@ -85,12 +85,12 @@ func (d *Device) otherOperations() []scsi.Operation {
 		}, {
 			Name: "START STOP UNIT", Opcode: 0x1b,
 			Usage:    []byte{0x1b, 0x01, 0, 0x0f, 0xf7, 0},
-			Timeouts: quick(), Conflict: scsi.ConflictAlways, Traits: scsi.WithoutMedium,
+			Timeouts: quick(), Conflict: scsi.ConflictAlways, Harmless: onlyStarts, Traits: scsi.WithoutMedium,
 			Execute: d.startStopUnit,
 		}, {
 			Name: "PREVENT ALLOW MEDIUM REMOVAL", Opcode: 0x1e,
 			Usage:    []byte{0x1e, 0, 0, 0, 0x01, 0},
-			Timeouts: quick(), Conflict: scsi.ConflictAlways, Traits: scsi.WithoutMedium | scsi.Inline,
+			Timeouts: quick(), Conflict: scsi.ConflictAlways, Harmless: allowsRemoval, Traits: scsi.WithoutMedium | scsi.Inline,
 			Execute: d.preventAllowMediumRemoval,
 		}, {
 			Name: "FORMAT UNIT", Opcode: 0x04,

@@ -15,3 +15,6 @@ func (d *Device) preventAllowMediumRemoval(c *scsi.Command) error {
 	}
 	return nil
 }
+
+// allowsRemoval picks the CDBs that no reservation refuses: PREVENT=0 (SBC-3 table 13).
+func allowsRemoval(cdb scsi.CDB) bool { return !cdb.Bit(4, 0) }

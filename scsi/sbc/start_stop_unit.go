@@ -66,3 +66,7 @@ func (d *Device) load(c *scsi.Command) {
 		c.Unit().Attention(scsi.ASCNotReadyToReadyChangeMediumMayHaveChanged, nil, c.Nexus)
 	}
 }
+
+// onlyStarts picks the CDBs that no reservation refuses: START without a power
+// condition (SBC-3 table 13).
+func onlyStarts(cdb scsi.CDB) bool { return cdb.Bit(4, 0) && cdb.Byte(4)>>4 == 0 }

@@ -14,7 +14,7 @@ func brief() scsi.CommandTimeouts { return scsi.CommandTimeouts{Nominal: 1, Reco
 // their own (the echo buffers), so each logical unit needs its own.
 func Operations() []scsi.Operation {
 	echo := newEchoBuffers()
-	return []scsi.Operation{
+	rows := []scsi.Operation{
 		{
 			Name: "TEST UNIT READY", Opcode: 0x00,
 			Usage:    []byte{0x00, 0, 0, 0, 0, 0},
@@ -32,13 +32,13 @@ func Operations() []scsi.Operation {
 		{
 			Name: "RESERVE (6)", Opcode: 0x16,
 			Usage:    []byte{0x16, 0, 0, 0, 0, 0},
-			Timeouts: brief(), Conflict: scsi.ConflictAlways, Order: scsi.Alone, Traits: scsi.Inline | scsi.WithoutMedium,
+			Timeouts: brief(), Conflict: scsi.ConflictOnRegistration, Order: scsi.Alone, Traits: scsi.Inline | scsi.WithoutMedium,
 			Execute: reserve,
 		},
 		{
 			Name: "RELEASE (6)", Opcode: 0x17,
 			Usage:    []byte{0x17, 0, 0, 0, 0, 0},
-			Timeouts: brief(), Conflict: scsi.Allowed, Traits: scsi.Inline | scsi.WithoutMedium,
+			Timeouts: brief(), Conflict: scsi.ConflictOnRegistration, Traits: scsi.Inline | scsi.WithoutMedium,
 			Execute: release,
 		},
 		{
@@ -78,13 +78,13 @@ func Operations() []scsi.Operation {
 		{
 			Name: "RESERVE (10)", Opcode: 0x56,
 			Usage:    []byte{0x56, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-			Timeouts: brief(), Conflict: scsi.ConflictAlways, Order: scsi.Alone, Traits: scsi.Inline | scsi.WithoutMedium,
+			Timeouts: brief(), Conflict: scsi.ConflictOnRegistration, Order: scsi.Alone, Traits: scsi.Inline | scsi.WithoutMedium,
 			Execute: reserve,
 		},
 		{
 			Name: "RELEASE (10)", Opcode: 0x57,
 			Usage:    []byte{0x57, 0, 0, 0, 0, 0, 0, 0, 0, 0},
-			Timeouts: brief(), Conflict: scsi.Allowed, Traits: scsi.Inline | scsi.WithoutMedium,
+			Timeouts: brief(), Conflict: scsi.ConflictOnRegistration, Traits: scsi.Inline | scsi.WithoutMedium,
 			Execute: release,
 		},
 		{
@@ -109,6 +109,8 @@ func Operations() []scsi.Operation {
 			Execute: reportSupportedTaskManagementFunctions,
 		},
 	}
+	rows = append(rows, persistentReserveInRows()...)
+	return append(rows, persistentReserveOutRows()...)
 }
 
 func requestSenseRow() scsi.Operation {

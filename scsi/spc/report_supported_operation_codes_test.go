@@ -23,7 +23,7 @@ func TestReportSupportedOperationCodes_SPC4_6_35(t *testing.T) {
 	for _, absent := range []struct {
 		options, opcode byte
 		action          uint16
-	}{{1, 0x5e, 0}, {2, 0x5e, 1}, {2, 0xa3, 0x0b}, {3, 0xa3, 0x0b}, {3, 0x12, 1}, {0x83, 0xc0, 0}} {
+	}{{1, 0x4c, 0}, {2, 0x5e, 4}, {2, 0xa3, 0x0b}, {3, 0xa3, 0x0b}, {3, 0x12, 1}, {0x83, 0xc0, 0}} {
 		wantData(t, rsoc(absent.options, absent.opcode, absent.action), "00 01 0000")
 	}
 	wantError(t, rsoc(1, 0xa3, 0x0c), scsi.InvalidFieldInCDB(2, 2))
@@ -65,7 +65,7 @@ func TestReportAllIsTheTable_SPC4_6_35_2(t *testing.T) {
 			}
 		}
 	}
-	wantData(t, r.do(t, "a3 0c 00 00 0000 00000003 00 00"), "000000")
+	wantData(t, r.do(t, "a3 0c 00 00 0000 00000003 00 00"), "000001")
 }
 
 func TestReportSupportedTaskManagementFunctions_SPC4_6_36(t *testing.T) {

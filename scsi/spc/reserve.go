@@ -6,6 +6,9 @@ import "github.com/isantarget/isantarget/scsi"
 // (SPC-2 7.21, 7.22). Extents and third parties are refused by the rows. The
 // rows are ordered alone: when the initiator hears GOOD, no command of another
 // nexus that was let in before is still at work.
+//
+// Beside persistent reservations it does nothing where SPC-4 5.13.3 has it end with
+// GOOD (CRH); otherwise it conflicts, which its row says.
 func reserve(c *scsi.Command) error { return c.Unit().Reserve(c.Nexus) }
 
 // release is RELEASE (6) and RELEASE (10) (SPC-2 7.16, 7.17).
