@@ -9,7 +9,7 @@ func (c Config) Warnings() []string {
 	mapped := map[string]bool{}
 	for i, t := range c.Targets {
 		at := fmt.Sprintf("target[%d]", i)
-		for _, luns := range t.maps() {
+		for _, luns := range t.lunMaps() {
 			for _, name := range luns {
 				mapped[name] = true
 			}
@@ -33,8 +33,8 @@ func (c Config) Warnings() []string {
 	return w
 }
 
-// maps are the LUN maps of t and of its rules.
-func (t Target) maps() []map[int]string {
+// lunMaps are the LUN maps of t and of its rules.
+func (t Target) lunMaps() []map[int]string {
 	all := []map[int]string{t.LUNs}
 	for _, r := range t.Rules {
 		if r.LUNs != nil {
