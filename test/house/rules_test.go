@@ -1,7 +1,6 @@
 package house
 
 import (
-	"fmt"
 	"go/ast"
 	"go/importer"
 	"go/parser"
@@ -142,7 +141,7 @@ func TestRulesKeepTheLayersApart(t *testing.T) {
 		if !ok {
 			t.Errorf("no rule for %s", c.from)
 		} else if got := r.allows(c.to); got != c.want {
-			t.Error(fmt.Sprintf("%s may import %s: %v, want %v", c.from, c.to.ImportPath, got, c.want))
+			t.Errorf("%s may import %s: %v, want %v", c.from, c.to.ImportPath, got, c.want)
 		}
 	}
 	if _, ok := ruleOf("elsewhere"); ok {
