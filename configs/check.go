@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -230,6 +231,36 @@ func (k checker) targets() {
 		}
 		for j := range t.Rules {
 			k.rule(&t.Rules[j], fmt.Sprintf("%s.rule[%d]", at, j), t)
+		}
+		k.accessStates(t, at)
+	}
+}
+
+// accessStates checks that each entry is about a portal group and LUNs of the target,
+// and that no two are about the same.
+func (k checker) accessStates(t *Target, target string) {
+	seen := map[string]string{}
+	for i, a := range t.AccessStates {
+		at := fmt.Sprintf("%s.access-state[%d]", target, i)
+		serves := func(g PortalGroup) bool { return g.Tag == a.PortalGroup }
+		switch {
+		case a.PortalGroup == 0:
+			k.fail(at, "this access state is of no portal group; add portal-group = 1, the tag of one")
+			continue
+		case !slices.ContainsFunc(k.config.GroupsOf(*t), serves):
+			k.fail(at+".portal-group", "no portal group with the tag %d leads to this target", a.PortalGroup)
+			continue
+		case len(a.LUNs) == 0:
+			once(k, seen, fmt.Sprint(a.PortalGroup), at, fmt.Sprintf("the access state of portal group %d", a.PortalGroup))
+		}
+		for j, name := range a.LUNs {
+			path := fmt.Sprintf("%s.luns[%d]", at, j)
+			has := func(luns map[int]string) bool { return slices.Contains(slices.Collect(maps.Values(luns)), name) }
+			if !slices.ContainsFunc(t.lunMaps(), has) {
+				k.fail(path, "this target maps no LUN %q%s", name, DidYouMean(name, k.lunNames()))
+				continue
+			}
+			once(k, seen, fmt.Sprintf("%d %s", a.PortalGroup, name), path, fmt.Sprintf("the access state of LUN %q through portal group %d", name, a.PortalGroup))
 		}
 	}
 }

@@ -15,6 +15,7 @@ type Target struct {
 	CHAP         *Credential    `toml:"chap"`        // of Access, and of each rule that has none
 	MutualCHAP   *Credential    `toml:"mutual-chap"` // likewise
 	Rules        []Rule         `toml:"rule"`
+	AccessStates []AccessState  `toml:"access-state"`
 }
 
 // A Rule admits initiators: all of its conditions have to hold.

@@ -173,9 +173,13 @@ func (r *running) enter(plan *plan, log *logrus.Logger) error {
 	for _, g := range plan.PortalGroups {
 		r.groups[g.Tag] = r.entity.NewPortalGroup(uint16(g.Tag))
 	}
+	ids, err := r.relativeIDs(plan)
+	if err != nil {
+		return err
+	}
 	for i, n := range plan.nodes {
 		t := plan.Targets[i]
-		c := target.NodeConfig{Name: n.name, Alias: t.Alias}
+		c := target.NodeConfig{Name: n.name, Alias: t.Alias, RelativeIDs: ids[i]}
 		for _, g := range plan.GroupsOf(t) {
 			c.Groups = append(c.Groups, r.groups[g.Tag])
 		}
@@ -190,7 +194,7 @@ func (r *running) enter(plan *plan, log *logrus.Logger) error {
 		r.nodes = append(r.nodes, node)
 	}
 	r.entity.SetDiscovery(target.DiscoveryAuth{CHAP: plan.discovery.chap, Mutual: plan.discovery.mutual})
-	return nil
+	return r.groupPorts(plan)
 }
 
 // limitsOf are the limits of a configuration, the times with their defaults.

@@ -6,6 +6,7 @@
 //
 //	STATE/lock                       who uses the directory now
 //	STATE/serial/<LUN name>          the unit serial number, made once
+//	STATE/target-ports.json          the relative target port identifiers, each given once
 //	STATE/lu/<SCSI name>/<kind>.json what the logical unit of that identity saves
 //
 // Records of a logical unit lie under the identity that initiators know, not

@@ -33,7 +33,11 @@ type NodeConfig struct {
 	Name   iscsi.Name
 	Alias  string
 	Groups []*PortalGroup
-	Rules  []Rule
+	// RelativeIDs are the relative target port identifiers (SPC-4 7.8.6.7) of the target
+	// ports that Groups are. Nil: their tags, which is right while no logical unit is
+	// reached through another node too.
+	RelativeIDs []uint16
+	Rules       []Rule
 }
 
 // maxNexuses bounds the initiator ports that a node remembers beyond their sessions.
@@ -71,8 +75,14 @@ func (e *Entity) NewNode(c NodeConfig) (*Node, error) {
 		ports:    map[*PortalGroup]*scsi.TargetPort{},
 		sessions: map[nexusKey]*Session{}, nexuses: map[nexusKey]*scsi.Nexus{},
 	}
-	for _, g := range n.groups {
+	if c.RelativeIDs != nil && len(c.RelativeIDs) != len(c.Groups) {
+		return nil, fmt.Errorf("target: node %q has %d portal groups and %d relative target port identifiers", c.Name, len(c.Groups), len(c.RelativeIDs))
+	}
+	for i, g := range n.groups {
 		n.ports[g] = &scsi.TargetPort{Device: string(c.Name), Group: g.tag, RelativeID: g.tag}
+		if c.RelativeIDs != nil {
+			n.ports[g].RelativeID = c.RelativeIDs[i]
+		}
 	}
 	n.SetRules(c.Rules)
 	return n, nil
@@ -80,6 +90,9 @@ func (e *Entity) NewNode(c NodeConfig) (*Node, error) {
 
 // Name is the iSCSI name of the node.
 func (n *Node) Name() iscsi.Name { return n.name }
+
+// TargetPort is the SCSI target port that g is; nil if g does not lead to the node.
+func (n *Node) TargetPort(g *PortalGroup) *scsi.TargetPort { return n.ports[g] }
 
 // SetRules replaces the access rules for the logins to come.
 func (n *Node) SetRules(rules []Rule) {
