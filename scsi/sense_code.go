@@ -24,9 +24,13 @@ const (
 	ASCLogicalUnitNotReadySpaceAllocationInProgress            SenseCode = 0x0414
 	ASCLogicalUnitNotReadySanitizeInProgress                   SenseCode = 0x041b
 	ASCLogicalUnitNotReadyStartStopUnitCommandInProgress       SenseCode = 0x041c
+	ASCUnreachableCopyTarget                                   SenseCode = 0x0804
 	ASCWriteError                                              SenseCode = 0x0c00
 	ASCWriteErrorUnexpectedUnsolicitedData                     SenseCode = 0x0c0c
 	ASCWriteErrorNotEnoughUnsolicitedData                      SenseCode = 0x0c0d
+	ASCThirdPartyDeviceFailure                                 SenseCode = 0x0d01
+	ASCCopyTargetDeviceNotReachable                            SenseCode = 0x0d02
+	ASCIncorrectCopyTargetDeviceType                           SenseCode = 0x0d03
 	ASCInvalidFieldInCommandInformationUnit                    SenseCode = 0x0e03
 	ASCUnrecoveredReadError                                    SenseCode = 0x1100
 	ASCParameterListLengthError                                SenseCode = 0x1a00
@@ -34,6 +38,15 @@ const (
 	ASCMiscompareDuringVerifyOperation                         SenseCode = 0x1d00
 	ASCInvalidCommandOperationCode                             SenseCode = 0x2000
 	ASCLogicalBlockAddressOutOfRange                           SenseCode = 0x2100
+	ASCInvalidTokenOperationCauseNotReportable                 SenseCode = 0x2300
+	ASCInvalidTokenOperationUnsupportedTokenType               SenseCode = 0x2301
+	ASCInvalidTokenOperationTokenUnknown                       SenseCode = 0x2304
+	ASCInvalidTokenOperationTokenCorrupt                       SenseCode = 0x2305
+	ASCInvalidTokenOperationTokenRevoked                       SenseCode = 0x2306
+	ASCInvalidTokenOperationTokenExpired                       SenseCode = 0x2307
+	ASCInvalidTokenOperationTokenCancelled                     SenseCode = 0x2308
+	ASCInvalidTokenOperationTokenDeleted                       SenseCode = 0x2309
+	ASCInvalidTokenOperationInvalidTokenLength                 SenseCode = 0x230a
 	ASCInvalidFieldInCDB                                       SenseCode = 0x2400
 	ASCLogicalUnitNotSupported                                 SenseCode = 0x2500
 	ASCInvalidFieldInParameterList                             SenseCode = 0x2600
@@ -44,6 +57,9 @@ const (
 	ASCUnsupportedTargetDescriptorTypeCode                     SenseCode = 0x2607
 	ASCTooManySegmentDescriptors                               SenseCode = 0x2608
 	ASCUnsupportedSegmentDescriptorTypeCode                    SenseCode = 0x2609
+	ASCUnexpectedInexactSegment                                SenseCode = 0x260a
+	ASCInlineDataLengthExceeded                                SenseCode = 0x260b
+	ASCInvalidOperationForCopySourceOrDestination              SenseCode = 0x260c
 	ASCWriteProtected                                          SenseCode = 0x2700
 	ASCSpaceAllocationFailedWriteProtect                       SenseCode = 0x2707
 	ASCNotReadyToReadyChangeMediumMayHaveChanged               SenseCode = 0x2800
@@ -126,12 +142,20 @@ func (c SenseCode) text() string {
 		return "LOGICAL UNIT NOT READY, SANITIZE IN PROGRESS"
 	case ASCLogicalUnitNotReadyStartStopUnitCommandInProgress:
 		return "LOGICAL UNIT NOT READY, START STOP UNIT COMMAND IN PROGRESS"
+	case ASCUnreachableCopyTarget:
+		return "UNREACHABLE COPY TARGET"
 	case ASCWriteError:
 		return "WRITE ERROR"
 	case ASCWriteErrorUnexpectedUnsolicitedData:
 		return "WRITE ERROR - UNEXPECTED UNSOLICITED DATA"
 	case ASCWriteErrorNotEnoughUnsolicitedData:
 		return "WRITE ERROR - NOT ENOUGH UNSOLICITED DATA"
+	case ASCThirdPartyDeviceFailure:
+		return "THIRD PARTY DEVICE FAILURE"
+	case ASCCopyTargetDeviceNotReachable:
+		return "COPY TARGET DEVICE NOT REACHABLE"
+	case ASCIncorrectCopyTargetDeviceType:
+		return "INCORRECT COPY TARGET DEVICE TYPE"
 	case ASCInvalidFieldInCommandInformationUnit:
 		return "INVALID FIELD IN COMMAND INFORMATION UNIT"
 	case ASCUnrecoveredReadError:
@@ -146,6 +170,24 @@ func (c SenseCode) text() string {
 		return "INVALID COMMAND OPERATION CODE"
 	case ASCLogicalBlockAddressOutOfRange:
 		return "LOGICAL BLOCK ADDRESS OUT OF RANGE"
+	case ASCInvalidTokenOperationCauseNotReportable:
+		return "INVALID TOKEN OPERATION, CAUSE NOT REPORTABLE"
+	case ASCInvalidTokenOperationUnsupportedTokenType:
+		return "INVALID TOKEN OPERATION, UNSUPPORTED TOKEN TYPE"
+	case ASCInvalidTokenOperationTokenUnknown:
+		return "INVALID TOKEN OPERATION, TOKEN UNKNOWN"
+	case ASCInvalidTokenOperationTokenCorrupt:
+		return "INVALID TOKEN OPERATION, TOKEN CORRUPT"
+	case ASCInvalidTokenOperationTokenRevoked:
+		return "INVALID TOKEN OPERATION, TOKEN REVOKED"
+	case ASCInvalidTokenOperationTokenExpired:
+		return "INVALID TOKEN OPERATION, TOKEN EXPIRED"
+	case ASCInvalidTokenOperationTokenCancelled:
+		return "INVALID TOKEN OPERATION, TOKEN CANCELLED"
+	case ASCInvalidTokenOperationTokenDeleted:
+		return "INVALID TOKEN OPERATION, TOKEN DELETED"
+	case ASCInvalidTokenOperationInvalidTokenLength:
+		return "INVALID TOKEN OPERATION, INVALID TOKEN LENGTH"
 	case ASCInvalidFieldInCDB:
 		return "INVALID FIELD IN CDB"
 	case ASCLogicalUnitNotSupported:
@@ -166,6 +208,12 @@ func (c SenseCode) text() string {
 		return "TOO MANY SEGMENT DESCRIPTORS"
 	case ASCUnsupportedSegmentDescriptorTypeCode:
 		return "UNSUPPORTED SEGMENT DESCRIPTOR TYPE CODE"
+	case ASCUnexpectedInexactSegment:
+		return "UNEXPECTED INEXACT SEGMENT"
+	case ASCInlineDataLengthExceeded:
+		return "INLINE DATA LENGTH EXCEEDED"
+	case ASCInvalidOperationForCopySourceOrDestination:
+		return "INVALID OPERATION FOR COPY SOURCE OR DESTINATION"
 	case ASCWriteProtected:
 		return "WRITE PROTECTED"
 	case ASCSpaceAllocationFailedWriteProtect:
