@@ -306,9 +306,10 @@ func (s *Session) info() SessionInfo {
 		i.Target = s.node.name
 	}
 	for _, c := range s.connections {
+		digests := c.transmit.agreed()
 		i.Connections = append(i.Connections, ConnectionInfo{
 			CID: c.cid, From: c.remote.String(), Portal: c.local.String(),
-			HeaderDigest: c.digests.header, DataDigest: c.digests.data,
+			HeaderDigest: digests.header, DataDigest: digests.data,
 		})
 	}
 	return i

@@ -369,9 +369,9 @@ func (l *login) enter(p iscsi.LoginResponse, answers []iscsi.KeyValue) error {
 	c.log = s.log.WithFields(logrus.Fields{"connection": c.cid, "from": c.remote.String(), "portal": c.local.String()})
 	c.session = s
 	err = l.respond(p, answers)
-	c.transmit.statSN = l.statSN
 	// From here on, for the last response was still sent without.
-	c.digests, c.transmit.digests = l.digests, l.digests
+	c.digests = l.digests
+	c.transmit.open(l.statSN, l.digests)
 	c.log.WithFields(logrus.Fields{
 		"rule": s.rule, "header-digest": l.digests.header, "data-digest": l.digests.data,
 	}).Info("logged in")

@@ -78,16 +78,7 @@ func newRigOn(tb testing.TB, store backstore.Store) *rig {
 }
 
 func (r *rig) login(tb testing.TB) {
-	var h iscsi.BHS
-	p := iscsi.LoginRequest{Transit: true, CSG: iscsi.LoginOperationalNegotiation, NSG: iscsi.FullFeaturePhase, ISID: iscsi.ISID{0x80, 1}, InitiatorTaskTag: 1, CmdSN: 1}
-	p.Marshal(&h)
-	text := iscsi.AppendText(nil, iscsi.KeyValue{Key: "InitiatorName", Value: "iqn.2026-11.test:initiator"},
-		iscsi.KeyValue{Key: "TargetName", Value: rigName}, iscsi.KeyValue{Key: "InitialR2T", Value: "No"},
-		iscsi.KeyValue{Key: "ImmediateData", Value: "Yes"}, iscsi.KeyValue{Key: "MaxRecvDataSegmentLength", Value: "262144"})
-	h.SetDataSegmentLength(len(text))
-	out := append(h[:], text...)
-	out = append(out, make([]byte, iscsi.Pad(len(text)))...)
-	if _, err := r.conn.Write(out); err != nil {
+	if _, err := r.conn.Write(r.loginRequest(1)); err != nil {
 		tb.Fatal(err)
 	}
 	var answer iscsi.LoginResponse
@@ -97,17 +88,39 @@ func (r *rig) login(tb testing.TB) {
 	r.cmdSN = 1
 }
 
-// receive reads one PDU; its data is in r.in.
+// loginRequest is the one request of a login with the ISID qualifier q.
+func (r *rig) loginRequest(q byte) []byte {
+	var h iscsi.BHS
+	p := iscsi.LoginRequest{Transit: true, CSG: iscsi.LoginOperationalNegotiation, NSG: iscsi.FullFeaturePhase, ISID: iscsi.ISID{0x80, q}, InitiatorTaskTag: 1, CmdSN: 1}
+	p.Marshal(&h)
+	text := iscsi.AppendText(nil, iscsi.KeyValue{Key: "InitiatorName", Value: "iqn.2026-11.test:initiator"},
+		iscsi.KeyValue{Key: "TargetName", Value: rigName}, iscsi.KeyValue{Key: "InitialR2T", Value: "No"},
+		iscsi.KeyValue{Key: "ImmediateData", Value: "Yes"}, iscsi.KeyValue{Key: "MaxRecvDataSegmentLength", Value: "262144"})
+	h.SetDataSegmentLength(len(text))
+	out := append(h[:], text...)
+	return append(out, make([]byte, iscsi.Pad(len(text)))...)
+}
+
+// receive reads one PDU, which must come; its data is in r.in.
 func (r *rig) receive(tb testing.TB) *iscsi.BHS {
+	h, ok := r.tryReceive()
+	if !ok {
+		tb.Fatal("the connection ended where a PDU was due")
+	}
+	return h
+}
+
+// tryReceive reads one PDU; false: the connection has ended.
+func (r *rig) tryReceive() (*iscsi.BHS, bool) {
 	h := (*iscsi.BHS)(&r.pdu)
 	if _, err := io.ReadFull(r.conn, h[:]); err != nil {
-		tb.Fatal(err)
+		return nil, false
 	}
 	n := h.DataSegmentLength()
 	if _, err := io.ReadFull(r.conn, r.in[:n+iscsi.Pad(n)]); err != nil {
-		tb.Fatal(err)
+		return nil, false
 	}
-	return h
+	return h, true
 }
 
 // command sends a command of blocks at lba with data behind it.

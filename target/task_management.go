@@ -223,6 +223,8 @@ func taskManagementStatus(r scsi.Response) iscsi.TaskManagementStatus {
 		return iscsi.FunctionSucceeded
 	case scsi.IncorrectLogicalUnitNumber:
 		return iscsi.LUNDoesNotExist
+	case scsi.FunctionNotSupported:
+		return iscsi.FunctionNotSupported
 	}
 	return iscsi.FunctionRejected
 }

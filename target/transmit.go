@@ -81,6 +81,24 @@ func (q *transmitQueue) init(c *Connection) {
 	q.connection = c
 	q.room.L = &q.mu
 	q.resume = func() { q.write(true) }
+	q.writing = true // the login is, until open
+}
+
+// open ends the login's hold on the socket: what has been queued meanwhile, as
+// an Async Message of a shutdown, follows the last Login Response.
+func (q *transmitQueue) open(statSN uint32, d digests) {
+	q.mu.Lock()
+	q.statSN, q.digests = statSN, d
+	q.writing = false
+	q.mu.Unlock()
+	q.flush(false)
+}
+
+// agreed tells which digests the connection uses.
+func (q *transmitQueue) agreed() digests {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.digests
 }
 
 // add queues i without sending it.
