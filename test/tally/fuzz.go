@@ -21,7 +21,7 @@ type fuzzTarget struct {
 }
 
 // fuzz builds every package that has fuzz targets, and runs each target for a moment. It is a smoke test: it finds what
-// breaks at once. What a run found before lies in testdata/fuzz and is tried by the unit tests.
+// breaks at once.
 func fuzz(ctx context.Context, r *runner) {
 	dir, err := os.MkdirTemp("", "isantarget-fuzz-")
 	if err != nil {
@@ -43,7 +43,7 @@ func fuzz(ctx context.Context, r *runner) {
 	r.report.printf("%d targets, built in %s, %s each\n", len(targets), seconds(time.Since(begun)), seconds(each))
 	before := r.report.counts
 	for _, t := range targets {
-		runFuzz(ctx, r, t, dir, each)
+		runFuzz(ctx, r, t, filepath.Join(dir, "cache"), each)
 	}
 	r.report.packageLine("fuzz", r.report.counts.minus(before), time.Since(begun))
 }
@@ -84,39 +84,30 @@ func fuzzTargets(ctx context.Context, r *runner, dir string) (targets []fuzzTarg
 	return targets, nil
 }
 
-// runFuzz runs one target; it fails when an input breaks it, which is then shown.
-func runFuzz(ctx context.Context, r *runner, t fuzzTarget, dir string, each time.Duration) {
-	name := t.pkg + " " + t.name
-	// The corpus of the run is thrown away, and what breaks goes to the working directory's testdata: an own one.
-	work := filepath.Join(dir, t.name)
-	if err := os.MkdirAll(work, 0o700); err != nil {
-		r.report.fail(name, err.Error())
-		return
-	}
-	seeds := filepath.Join(r.root, strings.TrimPrefix(t.pkg, module+"/"), "testdata")
-	if err := os.CopyFS(filepath.Join(work, "testdata"), os.DirFS(seeds)); err != nil && !os.IsNotExist(err) {
-		r.report.fail(name, err.Error())
-		return
-	}
+// runFuzz runs one target where its package is, as go test -fuzz does: what breaks it stays there in testdata/fuzz, to be
+// tried by every unit test from then on, and is shown.
+func runFuzz(ctx context.Context, r *runner, t fuzzTarget, cache string, each time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, each+time.Minute)
 	defer cancel()
-	out, err := output(ctx, work, nil, t.binary, "-test.run=^$", "-test.fuzz=^"+t.name+"$", "-test.fuzztime="+each.String(),
-		"-test.fuzzcachedir="+filepath.Join(work, "cache"), "-test.parallel=2")
+	dir := filepath.Join(r.root, strings.TrimPrefix(t.pkg, module+"/"))
+	out, err := output(ctx, dir, nil, t.binary, "-test.run=^$", "-test.fuzz=^"+t.name+"$", "-test.fuzztime="+each.String(),
+		"-test.fuzzcachedir="+cache, "-test.parallel=2")
 	if err != nil {
-		r.report.fail(name, out+crashers(work))
+		r.report.fail(t.pkg+" "+t.name, out+failingInput(dir, out))
 		return
 	}
 	r.report.pass()
 }
 
-// crashers shows the inputs that a run wrote down as breaking.
-func crashers(work string) string {
-	var b strings.Builder
-	files, _ := filepath.Glob(filepath.Join(work, "testdata", "fuzz", "*", "*"))
-	for _, file := range files {
-		if text, err := os.ReadFile(file); err == nil && strings.Contains(string(text), "go test fuzz v1") {
-			b.WriteString(filepath.Base(filepath.Dir(file)) + "/" + filepath.Base(file) + ":\n" + string(text))
-		}
+// failingInput shows the file to which a run says that it wrote what broke the target.
+func failingInput(dir, out string) string {
+	name := regexp.MustCompile(`testdata/fuzz/\S+`).FindString(out)
+	if name == "" {
+		return ""
 	}
-	return b.String()
+	text, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return err.Error()
+	}
+	return name + ":\n" + string(text)
 }
