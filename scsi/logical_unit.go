@@ -44,6 +44,8 @@ type LogicalUnit struct {
 	groups     atomic.Pointer[[]PortGroup]
 	restricted atomic.Bool // a group is not active/optimized
 	transition bool        // access states are being changed
+
+	removed atomic.Pointer[removal] // the unit is being taken away
 }
 
 // NewLogicalUnit makes a logical unit of ds. keeper keeps what must outlive the
@@ -155,6 +157,9 @@ func (lu *LogicalUnit) perform(c *Command) (err error) {
 // that of SAM-5 5.3.3 (RESERVATION CONFLICT before anything else) and 5.14
 // (then unit attentions).
 func (lu *LogicalUnit) admit(c *Command) error {
+	if r := lu.removed.Load(); r != nil {
+		return r.answer
+	}
 	op := c.operation
 	if op == nil {
 		return lu.refuse(c)

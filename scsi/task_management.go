@@ -127,7 +127,14 @@ func (lu *LogicalUnit) reset(n *Nexus) Response {
 // end with TASK ABORTED, or silently where TAS is zero: then tell, if not nil, hears
 // which nexuses have lost commands.
 func (lu *LogicalUnit) abort(n *Nexus, affected func(*Command) bool, tell func(*Nexus)) Response {
-	tas := lu.modes.taskAborted.Load()
+	if hanging := lu.abortAll(n, lu.modes.taskAborted.Load(), affected, tell); len(hanging) > 0 {
+		return FunctionRejected
+	}
+	return FunctionComplete
+}
+
+// abortAll is abort with TAS; hanging are the commands that hang in the store.
+func (lu *LogicalUnit) abortAll(n *Nexus, tas bool, affected func(*Command) bool, tell func(*Nexus)) (hanging []string) {
 	asleep, awake, others, last := lu.tasks.abort(n, tas, affected)
 	for _, c := range asleep {
 		c.completeFor(n)
@@ -144,12 +151,11 @@ func (lu *LogicalUnit) abort(n *Nexus, affected func(*Command) bool, tell func(*
 			tell(x)
 		}
 	}
-	hanging := lu.tasks.wait(lu.HangBound, func(c *Command) bool { return c.entry < last && affected(c) })
-	if len(hanging) == 0 {
-		return FunctionComplete
+	hanging = lu.tasks.wait(lu.HangBound, func(c *Command) bool { return c.entry < last && affected(c) })
+	if len(hanging) > 0 {
+		lu.report(fmt.Errorf("aborted, but hanging in the store for %v: %s; not ready until they end", lu.HangBound, strings.Join(hanging, ", ")))
 	}
-	lu.report(fmt.Errorf("aborted, but hanging in the store for %v: %s; not ready until they end", lu.HangBound, strings.Join(hanging, ", ")))
-	return FunctionRejected
+	return hanging
 }
 
 // completeFor gives c back to its port in the name of a task manager for n. The

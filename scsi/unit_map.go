@@ -33,6 +33,19 @@ func (m *UnitMap) Has(lun LUN) bool {
 	return ok
 }
 
+// Equal tells whether o has the same units under the same LUNs.
+func (m *UnitMap) Equal(o *UnitMap) bool { return maps.Equal(m.units, o.units) }
+
+// Leads tells whether a LUN of the map is that of lu.
+func (m *UnitMap) Leads(lu *LogicalUnit) bool {
+	for _, u := range m.units {
+		if u == lu {
+			return true
+		}
+	}
+	return false
+}
+
 // LUNs are the mapped LUNs in ascending order, for REPORT LUNS. The caller must not change them.
 func (m *UnitMap) LUNs() []LUN { return m.luns }
 
