@@ -55,7 +55,10 @@ func (c *Connection) login() error {
 			}
 			return err
 		case c.session != nil:
-			return c.conn.SetDeadline(time.Time{})
+			// The connection may have been closed meanwhile, by a reinstatement. The
+			// session has it all the same: the reader is to find out and tear it down.
+			c.conn.SetDeadline(time.Time{})
+			return nil
 		}
 	}
 }
@@ -427,6 +430,7 @@ func (l *login) join() (*Session, error) {
 		select {
 		case <-old.gone:
 		case <-time.After(c.entity.limits.HangBound):
+			s.unjoin(c)
 			return nil, refuse(iscsi.LoginServiceUnavailable, "the connection with CID %d that is to be replaced still hangs", l.first.CID)
 		}
 	}

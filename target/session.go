@@ -276,6 +276,18 @@ func (s *Session) join(c *Connection, cid uint16) (old *Connection, err error) {
 	return old, nil
 }
 
+// unjoin takes a connection out again whose login came to nothing after join.
+func (s *Session) unjoin(c *Connection) {
+	s.mu.Lock()
+	s.connections = slices.DeleteFunc(s.connections, func(o *Connection) bool { return o == c })
+	last := len(s.connections) == 0
+	s.ending = s.ending || last
+	s.mu.Unlock()
+	if last {
+		s.end()
+	}
+}
+
 // connectionLost is called once by the reader of c when it has ended. Its
 // commands have nobody to answer to. Without error recovery an unclean end of
 // one connection ends the session (RFC 7143 7.1.5), since what it had on the
