@@ -45,7 +45,7 @@ func TestNothingStays(t *testing.T) {
 				t.Fatal(err)
 			}
 		case 4:
-			p.SendBytes(bytes.Repeat([]byte{0xff}, 48))
+			p.SendBytes(append(make([]byte, 5), bytes.Repeat([]byte{0xff}, 43)...)) // a NOP-Out of 16 MiB
 		case 5:
 			dial(t, d).SendBytes([]byte("GET / HTTP/1.1\r\nHost: disk\r\n\r\n, with some more to fill a header"))
 			p.Close()
