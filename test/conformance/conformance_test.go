@@ -79,7 +79,14 @@ func runShape(t *testing.T, shape Shape, tests []string) (results []Result) {
 	if strings.Contains(shape.Options, "readonly") {
 		image = daemon.Image(t, shape.Name+".img", 256<<20)
 	}
-	d := daemon.Start(t, daemon.Config{LUNs: []string{"disk=" + image + shape.Options}})
+	if strings.Contains(shape.Options, "kind=memory") {
+		image = ""
+	}
+	config := daemon.Config{LUNs: []string{"disk=" + image + shape.Options}}
+	if shape.TwoPaths {
+		config.Portals = []string{fmt.Sprintf("127.0.0.1:%d", daemon.FreePort(t)), fmt.Sprintf("127.0.0.1:%d", daemon.FreePort(t))}
+	}
+	d := daemon.Start(t, config)
 	runner, err := NewRunner(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +97,7 @@ func runShape(t *testing.T, shape Shape, tests []string) (results []Result) {
 			t.Fatal(err)
 		}
 	}
-	runner.URLs = []string{d.URL(0)}
+	runner.URLs = d.URLs() // one for each path
 	runner.Alive = d.Accepts
 	runner.Revive = func() error {
 		if d.Running() {
@@ -104,7 +111,8 @@ func runShape(t *testing.T, shape Shape, tests []string) (results []Result) {
 			continue
 		}
 		todo := slices.DeleteFunc(slices.Clone(tests), func(test string) bool {
-			return !strings.HasPrefix(test, suite+".") || shape.Leave != nil && shape.Leave.MatchString(test)
+			return !strings.HasPrefix(test, suite+".") || shape.Only != nil && !shape.Only.MatchString(test) ||
+				shape.Leave != nil && shape.Leave.MatchString(test)
 		})
 		if len(todo) == 0 {
 			continue

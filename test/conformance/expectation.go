@@ -27,13 +27,9 @@ func TestBugs() []Expectation {
 // Ahead lists the tests of commands that isantarget does not have yet; they skip themselves.
 func Ahead() []Expectation {
 	return []Expectation{
-		{regexp.MustCompile(`^CompareAndWrite\.`), "COMPARE AND WRITE is not there yet"},
-		{regexp.MustCompile(`^NoMedia\.NoMediaSBC$`), "uses COMPARE AND WRITE, which is not there yet"},
 		{regexp.MustCompile(`^ExtendedCopy\.|^ReceiveCopyResults\.`), "EXTENDED COPY is not there yet"},
 		{regexp.MustCompile(`^Prin|^Prout`), "persistent reservations are not there yet"},
 		{regexp.MustCompile(`^Sanitize\.`), "SANITIZE is not there yet"},
-		{regexp.MustCompile(`^WriteAtomic16\.`), "WRITE ATOMIC (16) is not there yet"},
-		{regexp.MustCompile(`^MultipathIO\.`), "needs a second target port to the same logical unit and COMPARE AND WRITE, which are not there yet"},
 	}
 }
 

@@ -8,8 +8,12 @@ type Shape struct {
 	Options string // of --lun, after NAME=PATH
 	Why     string // what only this shape can run
 
-	// Leave matches the tests that this shape leaves out; nil leaves out none.
-	Leave *regexp.Regexp
+	// Only matches the tests that this shape is there for; nil: all. Leave matches those
+	// of them that it leaves out; nil leaves out none.
+	Only, Leave *regexp.Regexp
+
+	// TwoPaths gives the tool a second portal to the unit.
+	TwoPaths bool
 }
 
 // Shapes returns the shapes in which every test of the suite can be run that can be run at all.
@@ -20,7 +24,9 @@ func Shapes() []Shape {
 		{
 			Name:    "thin",
 			Options: thin,
-			Why:     "logical block provisioning with one logical block in a physical one (LBPPBE 0)",
+			Why:     "logical block provisioning with one logical block in a physical one (LBPPBE 0); and two paths",
+
+			TwoPaths: true,
 		},
 		{
 			Name:    "thin-4k",
@@ -41,6 +47,12 @@ func Shapes() []Shape {
 			Name:    "removable",
 			Options: thin + ",removable",
 			Why:     "PREVENT ALLOW MEDIUM REMOVAL, loading and ejecting",
+		},
+		{
+			Name:    "memory",
+			Options: ",kind=memory,size=256MiB",
+			Why:     "WRITE ATOMIC (16), which no store behind a page cache or a file system can promise",
+			Only:    regexp.MustCompile(`^WriteAtomic16\.`),
 		},
 	}
 }
