@@ -44,6 +44,7 @@ type Synchronizer interface {
 type InquiryData struct {
 	Qualifier          byte // PERIPHERAL QUALIFIER
 	Removable          bool
+	ThirdPartyCopy     bool // 3PC: there is a copy manager
 	VersionDescriptors []uint16
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/scsi"
+	"github.com/isantarget/isantarget/scsi/spc"
 )
 
 // vpdHeader is what a VPD page has before its data: indices below are the byte
@@ -45,6 +46,7 @@ func (d *Device) blockLimits() []byte {
 // VitalProductDataPages are the pages of SBC-3 6.6.
 func (d *Device) VitalProductDataPages() []scsi.VitalProductDataPage {
 	return []scsi.VitalProductDataPage{
+		{Code: spc.ThirdPartyCopyPage, Data: d.thirdPartyCopy},
 		{Code: 0xb0, Data: d.blockLimits},
 		{Code: 0xb1, Data: d.blockDeviceCharacteristics},
 		{Code: 0xb2, Data: d.logicalBlockProvisioning},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/scsi"
+	"github.com/isantarget/isantarget/scsi/spc"
 )
 
 // MaximumTransferLength is the most bytes that one command moves (VPD B0h): what
@@ -58,6 +59,10 @@ type Device struct {
 	deferred   deferredErrors
 	format     formatProgress
 
+	copies  *spc.CopyManager
+	copying chan struct{} // holds one for each piece that is being copied to the unit
+	tokens  tokens
+
 	mu         sync.Mutex
 	preventing map[*scsi.Nexus]struct{} // who prevents medium removal
 }
@@ -89,6 +94,8 @@ func New(o Options) (*Device, error) {
 		atomic:     o.Medium != nil && o.Medium.Geometry().Atomic >= o.BlockSize,
 		writeCache: o.WriteCache,
 		scratch:    newScratch(),
+		copies:     spc.NewCopyManager(copyDevices{}),
+		copying:    make(chan struct{}, concurrentPieces),
 		preventing: make(map[*scsi.Nexus]struct{}),
 	}
 	d.writeThrough.Store(!o.WriteCache)
@@ -117,6 +124,7 @@ func canBeThin(m *backstore.Medium) bool {
 func (d *Device) Swap(m *backstore.Medium) (old *backstore.Medium) {
 	old = d.medium.Swap(m)
 	d.gone.Store(nil)
+	d.tokens.changed(everything())
 	return old
 }
 
@@ -136,6 +144,7 @@ func (d *Device) Sync() error {
 // calls it when no command comes any more, then Sync, and then closes the medium.
 func (d *Device) Close() {
 	d.background.closed.Store(true)
+	d.copies.Reset()
 	d.background.wait()
 }
 
@@ -145,7 +154,7 @@ func (d *Device) PeripheralDeviceType() byte { return 0x00 }
 // InquiryData is the device's part of standard INQUIRY data.
 func (d *Device) InquiryData() scsi.InquiryData {
 	const sbc3 = 0x04c0 // SBC-3, no version claimed
-	return scsi.InquiryData{Removable: d.removable, VersionDescriptors: []uint16{sbc3}}
+	return scsi.InquiryData{Removable: d.removable, ThirdPartyCopy: true, VersionDescriptors: []uint16{sbc3}}
 }
 
 // Unsupported answers a CDB that no row fits.
@@ -166,8 +175,9 @@ func (d *Device) Ready() *scsi.Sense {
 }
 
 // Reset is the device's part of a logical unit reset: removal of the medium is
-// allowed again.
+// allowed again, and copies are forgotten.
 func (d *Device) Reset() {
+	d.copies.Reset()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	clear(d.preventing)
@@ -176,6 +186,7 @@ func (d *Device) Reset() {
 // NexusLost forgets what n prevents, and what was to be told it.
 func (d *Device) NexusLost(n *scsi.Nexus) {
 	d.deferred.forget(n)
+	d.copies.NexusLost(n)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.preventing, n)

@@ -28,6 +28,7 @@ func (d *Device) formatUnit(c *scsi.Command) error {
 	if !d.format.begin(m.Geometry().Size) {
 		return d.notReady() // another one, with IMMED, began meanwhile
 	}
+	d.tokens.changed(everything())
 	if !immediate {
 		defer d.format.end()
 		return d.formatMedium(m, c.Aborted)

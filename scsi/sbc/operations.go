@@ -56,6 +56,13 @@ func (d *Device) Operations() []scsi.Operation {
 	}
 	rows = append(rows, d.compareAndWriteOperation())
 	rows = append(rows, d.writeAtomicOperations()...)
+	for i := range rows {
+		if rows[i].Traits&scsi.Writes != 0 {
+			rows[i] = d.changing(rows[i])
+		}
+	}
+	rows = append(rows, d.copies.Operations()...)
+	rows = append(rows, d.tokenOperations()...)
 	rows = append(rows, spc.Operations()...)
 	rows = append(rows, d.otherOperations()...)
 	if d.thin {

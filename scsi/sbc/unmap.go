@@ -38,6 +38,7 @@ func (d *Device) unmap(c *scsi.Command) error {
 	for ; len(list) > 0; list = list[unmapDescriptor:] {
 		lba, blocks := unmapRange(list)
 		off, length := d.offset(lba), int64(blocks)<<d.blockShift
+		d.tokens.changed(scsi.Extent{LBA: lba, Blocks: blocks})
 		if err := d.deallocate(c, m, off, length); err != nil {
 			return err
 		}

@@ -62,6 +62,9 @@ func standardInquiryData(c *scsi.Command) []byte {
 	if len(lu.PortGroups()) > 0 {
 		b[5] = 0x30 // TPGS: implicit and explicit asymmetric logical unit access
 	}
+	if device.ThirdPartyCopy {
+		b[5] |= 0x08 // 3PC
+	}
 	b[6] = 0x10 // MULTIP: a unit may be reached through several target ports
 	b[7] = 0x02 // CMDQUE
 	putASCII(b[8:16], scsi.VendorIdentification)
