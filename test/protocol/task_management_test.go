@@ -311,3 +311,37 @@ func TestAbortMany_RFC7143_11_5_1(t *testing.T) {
 		}
 	}
 }
+
+// A function that is not immediate takes its turn: what comes before it in CmdSN is
+// affected, even when it arrives later, and what comes after is not (4.2.2.1, 11.5).
+func TestTaskManagementInOrder_RFC7143_4_2_2_1(t *testing.T) {
+	d := serve(t, standard)
+	p := ready(t, d, normal(nil))
+	p.good(write(0, fill('o', 2)))
+	sn := p.Session.CmdSN
+	p.Session.CmdSN = sn + 1
+	function, err := p.StartManage(iscsi.TaskManagementRequest{Function: iscsi.AbortTaskSet}) // number sn+1
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := write(1, fill('a', 1))
+	after.CmdSN = new(sn + 2)
+	p.Session.CmdSN = sn + 3
+	later := p.start(after)
+	if err := p.Drain(20 * time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	if function.Done() || later.Done() {
+		t.Error("a function or command ran before its turn")
+	}
+	before := write(0, fill('x', 1))
+	before.CmdSN, before.ImmediateData, before.HoldData = &sn, new(0), true
+	aborted := p.start(before)
+	if status, err := function.WaitManage(); err != nil || status != iscsi.FunctionComplete {
+		t.Fatalf("%v, %v", status, err)
+	}
+	p.wait(later)
+	p.gone(aborted)
+	p.wantBlock(0, 'o')
+	p.wantBlock(1, 'a')
+}
