@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -55,23 +56,51 @@ func run(args []string, w io.Writer) int {
 	return 0
 }
 
-// runStages runs stages one after the other, each within its bound. Once ctx has ended the rest counts as failed.
+// runStages runs stages one after the other, each within its bound; one that mostly waits runs beside those after it, and
+// its report is printed when there is room. Once ctx has ended the rest counts as failed.
 func runStages(ctx context.Context, r *runner, chosen []stage) {
 	install(ctx, r, chosen)
-	for _, s := range chosen {
-		if ctx.Err() != nil {
-			r.report.fail("stage "+s.name, "not run: "+context.Cause(ctx).Error())
+	var beside []func()
+	for i, s := range chosen {
+		if !s.waits || i == len(chosen)-1 {
+			part := r.part(r.report.w)
+			runStage(ctx, part, s)
+			r.report.add(part.report)
 			continue
 		}
-		r.report.printf("== %s: %s\n", s.name, s.purpose)
-		begun, before := time.Now(), r.report.counts
-		bounded, cancel := context.WithTimeoutCause(ctx, s.bound, fmt.Errorf("the stage took longer than %v", s.bound))
-		s.run(bounded, r)
-		cancel()
-		c := r.report.counts.minus(before)
-		if c == (counts{}) {
-			r.report.fail("stage "+s.name, "nothing ran")
-		}
-		r.report.printf("== %s: %v (%s)\n\n", s.name, c, seconds(time.Since(begun)))
+		var printed bytes.Buffer
+		part, ended := r.part(&printed), make(chan struct{})
+		go func() {
+			runStage(ctx, part, s)
+			close(ended)
+		}()
+		beside = append(beside, func() {
+			<-ended
+			r.report.printf("%s", printed.String())
+			r.report.add(part.report)
+		})
 	}
+	for _, join := range beside {
+		join()
+	}
+}
+
+// part is a runner for one stage.
+func (r *runner) part(w io.Writer) *runner { return &runner{root: r.root, report: newReport(w)} }
+
+// runStage runs one stage; one that runs nothing is a failure.
+func runStage(ctx context.Context, r *runner, s stage) {
+	if ctx.Err() != nil {
+		r.report.fail("stage "+s.name, "not run: "+context.Cause(ctx).Error())
+		return
+	}
+	r.report.printf("== %s: %s\n", s.name, s.purpose)
+	begun := time.Now()
+	bounded, cancel := context.WithTimeoutCause(ctx, s.bound, fmt.Errorf("the stage took longer than %v", s.bound))
+	defer cancel()
+	s.run(bounded, r)
+	if r.report.counts == (counts{}) {
+		r.report.fail("stage "+s.name, "nothing ran")
+	}
+	r.report.printf("== %s: %v (%s)\n\n", s.name, r.report.counts, seconds(time.Since(begun)))
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -20,11 +19,9 @@ func (c counts) String() string {
 }
 
 // A report counts results and prints what a person must see of them: failures at once and in full, skips with the
-// reason at the end, grouped by it.
+// reason at the end, grouped by it. Each stage has one of its own, used by one goroutine.
 type report struct {
-	w io.Writer
-
-	mu       sync.Mutex
+	w        io.Writer
 	counts   counts
 	failures []string
 	reasons  []string            // of skips, in the order they came
@@ -34,21 +31,15 @@ type report struct {
 func newReport(w io.Writer) *report { return &report{w: w, skips: make(map[string][]string)} }
 
 func (r *report) printf(format string, args ...any) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	fmt.Fprintf(r.w, format, args...)
 }
 
 func (r *report) pass() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.counts.passed++
 }
 
 // fail counts a failure and prints all that is known of it.
 func (r *report) fail(name, output string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.counts.failed++
 	r.failures = append(r.failures, short(name))
 	fmt.Fprintf(r.w, "FAIL %s\n", short(name))
@@ -61,8 +52,6 @@ func (r *report) fail(name, output string) {
 }
 
 func (r *report) skip(name, reason string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.counts.skipped++
 	if r.skips[reason] == nil {
 		r.reasons = append(r.reasons, reason)
@@ -79,10 +68,22 @@ func (r *report) packageLine(name string, c counts, d time.Duration) {
 	r.printf("%s %s: %v (%s)\n", word, short(name), c, seconds(d))
 }
 
+// add takes over what another report has counted.
+func (r *report) add(s *report) {
+	r.counts.passed += s.counts.passed
+	r.counts.failed += s.counts.failed
+	r.counts.skipped += s.counts.skipped
+	r.failures = append(r.failures, s.failures...)
+	for _, reason := range s.reasons {
+		if r.skips[reason] == nil {
+			r.reasons = append(r.reasons, reason)
+		}
+		r.skips[reason] = append(r.skips[reason], s.skips[reason]...)
+	}
+}
+
 // finish prints the skips, the names of what failed and the last line, and tells whether all is well.
 func (r *report) finish() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	for _, reason := range r.reasons {
 		fmt.Fprintf(r.w, "SKIP %s\n", reason)
 		for _, name := range r.skips[reason] {

@@ -19,6 +19,7 @@ type stage struct {
 	purpose string
 	bound   time.Duration
 	peers   []string // the Debian packages it uses, by their names in peer.Packages
+	waits   bool     // it mostly waits, and may run beside the stages after it
 	run     func(context.Context, *runner)
 }
 
@@ -34,16 +35,17 @@ const module = "github.com/isantarget/isantarget"
 // stages are all of them, in their order.
 func stages() []stage {
 	race := slices.Clip([]string{"gcc", "libc6-dev"})
+	guest := append(race, "qemu-system-x86", "mmdebstrap", "e2fsprogs", "cpio", "xz-utils")
 	return []stage{
-		{"check", "formatting, vet, staticcheck, build without cgo, the rules of the house", 10 * time.Minute, nil, check},
-		{"unit", "unit tests, with the race detector", 12 * time.Minute, race, unit},
-		{"fuzz", "each fuzz target for a moment", 6 * time.Minute, nil, fuzz},
-		{"daemon", "the daemon as a process: stop, kill, refusals", 5 * time.Minute, race, endToEnd("daemon")},
-		{"image", "the container image's binary: static, in an empty root, not as root", 5 * time.Minute, race, endToEnd("image")},
-		{"protocol", "RFC 7143 clause by clause, by an initiator that can be wrong", 6 * time.Minute, race, endToEnd("protocol")},
-		{"qemu", "qemu-img and qemu-io on iscsi:// disks", 8 * time.Minute, append(race, "qemu-utils", "qemu-block-extra"), endToEnd("qemu")},
-		{"conformance", "libiscsi's iscsi-test-cu in every shape of logical unit", 20 * time.Minute, append(race, "libiscsi-bin"), endToEnd("conformance")},
-		{"guest", "the Linux initiator in a QEMU guest", 30 * time.Minute, append(race, "qemu-system-x86", "mmdebstrap", "e2fsprogs", "cpio", "xz-utils"), endToEnd("guest")},
+		{name: "check", purpose: "formatting, vet, staticcheck, build without cgo, the rules of the house", bound: 10 * time.Minute, run: check},
+		{name: "unit", purpose: "unit tests, with the race detector", bound: 12 * time.Minute, peers: race, run: unit},
+		{name: "fuzz", purpose: "each fuzz target for a moment", bound: 6 * time.Minute, run: fuzz},
+		{name: "daemon", purpose: "the daemon as a process: stop, kill, refusals", bound: 5 * time.Minute, peers: race, run: endToEnd("daemon")},
+		{name: "image", purpose: "the container image's binary: static, in an empty root, not as root", bound: 5 * time.Minute, run: endToEnd("image")},
+		{name: "protocol", purpose: "RFC 7143 clause by clause, by an initiator that can be wrong", bound: 10 * time.Minute, peers: race, waits: true, run: endToEnd("protocol")},
+		{name: "qemu", purpose: "qemu-img and qemu-io on iscsi:// disks", bound: 8 * time.Minute, peers: append(race, "qemu-utils", "qemu-block-extra"), run: endToEnd("qemu")},
+		{name: "conformance", purpose: "libiscsi's iscsi-test-cu in every shape of logical unit", bound: 15 * time.Minute, peers: append(race, "libiscsi-bin"), run: endToEnd("conformance")},
+		{name: "guest", purpose: "the Linux initiator in a QEMU guest", bound: 20 * time.Minute, peers: guest, run: endToEnd("guest")},
 	}
 }
 

@@ -174,6 +174,26 @@ func TestStagesThatRunNothing(t *testing.T) {
 	}
 }
 
+// A stage that waits runs beside the next, and counts all the same; its report is in one piece.
+func TestStagesBeside(t *testing.T) {
+	var printed strings.Builder
+	r := &runner{report: newReport(&printed)}
+	next := make(chan struct{})
+	runStages(context.Background(), r, []stage{
+		{name: "slow", bound: time.Minute, waits: true, run: func(_ context.Context, r *runner) {
+			<-next
+			r.report.fail("slow thing", "it broke")
+		}},
+		{name: "quick", bound: time.Minute, run: func(_ context.Context, r *runner) { r.report.pass(); close(next) }},
+	})
+	if want := (counts{passed: 1, failed: 1}); r.report.counts != want {
+		t.Errorf("counted %v, want %v", r.report.counts, want)
+	}
+	if want := "== slow: \nFAIL slow thing\n    it broke\n== slow: 0 passed, 1 failed, 0 skipped"; !strings.Contains(printed.String(), want) {
+		t.Errorf("the report of the slow stage is not in one piece:\n%s", printed.String())
+	}
+}
+
 func TestUnknownStageIsRefused(t *testing.T) {
 	var printed strings.Builder
 	if status := run([]string{"nonsense"}, &printed); status != 2 || !strings.Contains(printed.String(), `no stage "nonsense"`) {
