@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"syscall"
 	"time"
 
@@ -16,18 +15,16 @@ var errTargetRemoved = errors.New("the target was removed")
 // requestLogout asks the initiator to log out within the given time (RFC 7143
 // 11.9, event 1), over one connection of the session.
 func (s *Session) requestLogout(within time.Duration) {
-	s.mu.Lock()
-	connections := slices.Clone(s.connections)
-	s.mu.Unlock()
-	if len(connections) == 0 {
-		return
+	if c := s.spokesman(); c != nil {
+		c.sendAsync(iscsi.AsyncMessage{Event: iscsi.AsyncLogoutRequest, Parameter3: uint16(within / time.Second)}, nil)
 	}
-	connections[0].sendAsync(iscsi.AsyncMessage{Event: iscsi.AsyncLogoutRequest, Parameter3: uint16(within / time.Second)})
 }
 
-// sendAsync sends p with the connection's serial numbers.
-func (c *Connection) sendAsync(p iscsi.AsyncMessage) {
+// sendAsync sends p, with data behind it, with the connection's serial numbers. It
+// does not wait for the peer.
+func (c *Connection) sendAsync(p iscsi.AsyncMessage, data []byte) {
 	c.transmit.add(item{kind: itemMessage, message: &message{
+		data: data,
 		marshal: func(h *iscsi.BHS, sn serialNumbers) {
 			p.StatSN, p.ExpCmdSN, p.MaxCmdSN = sn.stat, sn.exp, sn.max
 			p.Marshal(h)

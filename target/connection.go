@@ -43,6 +43,7 @@ type Connection struct {
 	post     post
 	transmit transmitQueue
 	text     textExchange
+	loggedIn atomic.Bool   // the last Login Response was sent, and the transmit queue has begun
 	transfer atomic.Uint32 // last Target Transfer Tag given out
 
 	busy     atomic.Bool   // the reader is at work and will flush before it waits

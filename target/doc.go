@@ -20,7 +20,13 @@
 // limit (see memory). Error recovery is level 0: a broken connection ends its
 // session, and the initiator logs in again.
 //
-// Locks, in the order they may be taken: Entity.mu, Node.mu, Session.ordering,
-// Session.mu, dataOut.mu, transmitQueue.mu. None is held over I/O but
-// Session.ordering, which is a session's own.
+// Nodes, their rules and LUN maps, portals and portal groups may change while
+// sessions run: see [Node.Configure]. A session finds its logical units through a
+// map that is replaced whole; a command that was routed by the old map is taken back
+// before the change is done.
+//
+// Locks, in the order they may be taken: Entity.mu, Node.configuring,
+// Session.mapping, Node.mu, Session.ordering, Session.mu, dataOut.mu,
+// transmitQueue.mu. None is held over I/O but Session.ordering and Session.mapping,
+// which are a session's own.
 package target

@@ -2,6 +2,8 @@ package target
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -133,9 +135,7 @@ func (e *Entity) SetNodes(nodes []*Node) {
 		if m[name] == n {
 			continue
 		}
-		for _, s := range n.all() {
-			s.terminate(errTargetRemoved)
-		}
+		n.close()
 	}
 }
 
@@ -240,7 +240,7 @@ func (e *Entity) Shutdown(ctx context.Context) error {
 	defer cancel()
 	e.mu.Lock()
 	e.draining = true
-	groups := e.groups
+	groups := slices.Clone(e.groups)
 	e.mu.Unlock()
 	for _, g := range groups {
 		g.close()
@@ -262,6 +262,36 @@ func (e *Entity) Shutdown(ctx context.Context) error {
 	}
 	e.mu.Unlock()
 	e.running.Wait()
+	return nil
+}
+
+// ErrNoSession: there is no session with that TSIH.
+var ErrNoSession = errors.New("target: no such session")
+
+var errOperator = errors.New("logged out by the operator")
+
+// Logout asks the initiator of a session to log out (Async Message, RFC 7143
+// 11.9.1, event 1), waits until it has, or until ctx ends or DrainTimeout is over,
+// and closes what is left. When it returns nil the session has ended, and no command
+// of it can act any more.
+func (e *Entity) Logout(ctx context.Context, tsih uint16) error {
+	s := e.session(tsih)
+	if s == nil {
+		return ErrNoSession
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.limits.DrainTimeout)
+	defer cancel()
+	e.log.WithFields(logrus.Fields{"initiator": s.initiator, "tsih": tsih}).Info("the operator ends the session")
+	s.requestLogout(e.limits.DrainTimeout)
+	select {
+	case <-s.done:
+		return nil
+	case <-ctx.Done():
+	}
+	s.terminate(errOperator)
+	if !s.await(e.limits.HangBound) {
+		return fmt.Errorf("target: the connections of session %d are closed, but its commands hang in a store", tsih)
+	}
 	return nil
 }
 

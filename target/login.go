@@ -252,8 +252,8 @@ func (l *login) negotiate(pairs []iscsi.KeyValue) error {
 	if !l.told && l.node != nil {
 		l.told = true
 		answers = append(answers, iscsi.KeyValue{Key: "TargetPortalGroupTag", Value: iscsi.FormatNumber(uint64(l.c.group.tag))})
-		if l.node.alias != "" {
-			answers = append(answers, iscsi.KeyValue{Key: "TargetAlias", Value: l.node.alias})
+		if alias := l.node.shape.Load().alias; alias != "" {
+			answers = append(answers, iscsi.KeyValue{Key: "TargetAlias", Value: alias})
 		}
 	}
 	response := iscsi.LoginResponse{CSG: l.stage}
@@ -376,8 +376,9 @@ func (l *login) enter(p iscsi.LoginResponse, answers []iscsi.KeyValue) error {
 	c.digests = l.digests
 	c.transmit.open(l.statSN, l.digests)
 	c.log.WithFields(logrus.Fields{
-		"rule": s.rule, "header-digest": l.digests.header, "data-digest": l.digests.data,
+		"rule": s.ruleLabel(), "header-digest": l.digests.header, "data-digest": l.digests.data,
 	}).Info("logged in")
+	c.loggedIn.Store(true)
 	if err != nil {
 		c.fail(err) // receive will find it closed and tear the session down
 	}
@@ -408,7 +409,9 @@ func (l *login) begin() (*Session, error) {
 		return s, nil
 	}
 	s.log = s.log.WithField("target", s.node.name)
-	s.units.Store(rule.Units)
+	if rule.CHAP != nil {
+		s.proof = rule.CHAP.User
+	}
 	if err := s.node.enter(s); err != nil {
 		e.removeSession(s)
 		close(s.done)

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -48,14 +49,22 @@ const maxNexuses = 4096
 type Node struct {
 	entity *Entity
 	name   iscsi.Name
+	shape  atomic.Pointer[nodeShape]
+
+	configuring sync.Mutex // one Configure at a time; before mu
+
+	mu       sync.Mutex
+	removed  bool // it is no node of the entity any more, and has no more sessions
+	sessions map[nexusKey]*Session
+	nexuses  map[nexusKey]*knownNexus
+}
+
+// A nodeShape is what the configuration says of a node. It does not change.
+type nodeShape struct {
 	alias  string
 	groups []*PortalGroup
 	ports  map[*PortalGroup]*scsi.TargetPort
-	rules  atomic.Pointer[[]Rule]
-
-	mu       sync.Mutex
-	sessions map[nexusKey]*Session
-	nexuses  map[nexusKey]*scsi.Nexus
+	rules  []Rule
 }
 
 // A nexusKey is what makes two logins the same I_T nexus (RFC 7143 4.4.3).
@@ -65,39 +74,101 @@ type nexusKey struct {
 	group     *PortalGroup
 }
 
+// A knownNexus is a nexus that has, or had, a session.
+type knownNexus struct {
+	*scsi.Nexus
+	units *scsi.UnitMap // that it has seen last
+}
+
 // NewNode makes a node of e. Initiators find it once SetNodes has it.
 func (e *Entity) NewNode(c NodeConfig) (*Node, error) {
-	if c.Name == "" || len(c.Groups) == 0 {
-		return nil, fmt.Errorf("target: node %q needs a name and a portal group", c.Name)
+	n := &Node{entity: e, name: c.Name, sessions: map[nexusKey]*Session{}, nexuses: map[nexusKey]*knownNexus{}}
+	shape, err := n.newShape(c)
+	if err != nil {
+		return nil, err
 	}
-	n := &Node{
-		entity: e, name: c.Name, alias: c.Alias, groups: slices.Clone(c.Groups),
-		ports:    map[*PortalGroup]*scsi.TargetPort{},
-		sessions: map[nexusKey]*Session{}, nexuses: map[nexusKey]*scsi.Nexus{},
+	n.shape.Store(shape)
+	return n, nil
+}
+
+// newShape is what c says. Ports that are there already stay what they are, for
+// nexuses lead through them.
+func (n *Node) newShape(c NodeConfig) (*nodeShape, error) {
+	if c.Name == "" || c.Name != n.name || len(c.Groups) == 0 {
+		return nil, fmt.Errorf("target: node %q needs a name, which stays, and a portal group", c.Name)
 	}
 	if c.RelativeIDs != nil && len(c.RelativeIDs) != len(c.Groups) {
 		return nil, fmt.Errorf("target: node %q has %d portal groups and %d relative target port identifiers", c.Name, len(c.Groups), len(c.RelativeIDs))
 	}
-	for i, g := range n.groups {
-		n.ports[g] = &scsi.TargetPort{Device: string(c.Name), Group: g.tag, RelativeID: g.tag}
+	before := n.shape.Load()
+	s := &nodeShape{alias: c.Alias, groups: slices.Clone(c.Groups), rules: slices.Clone(c.Rules), ports: map[*PortalGroup]*scsi.TargetPort{}}
+	for i, g := range s.groups {
+		port := scsi.TargetPort{Device: string(c.Name), Group: g.tag, RelativeID: g.tag}
 		if c.RelativeIDs != nil {
-			n.ports[g].RelativeID = c.RelativeIDs[i]
+			port.RelativeID = c.RelativeIDs[i]
+		}
+		s.ports[g] = &port
+		if before != nil && before.ports[g] != nil && *before.ports[g] == port {
+			s.ports[g] = before.ports[g]
 		}
 	}
-	n.SetRules(c.Rules)
-	return n, nil
+	return s, nil
 }
 
 // Name is the iSCSI name of the node.
 func (n *Node) Name() iscsi.Name { return n.name }
 
 // TargetPort is the SCSI target port that g is; nil if g does not lead to the node.
-func (n *Node) TargetPort(g *PortalGroup) *scsi.TargetPort { return n.ports[g] }
+func (n *Node) TargetPort(g *PortalGroup) *scsi.TargetPort { return n.shape.Load().ports[g] }
 
-// SetRules replaces the access rules for the logins to come.
+// Configure makes the node what c says, while it serves; its name stays. For each
+// session it is decided again which rule admits it, as if it logged in now, but
+// that a CHAP secret it has proven stays proven though the secret has changed: a
+// session that no rule admits, or whose portal group does not lead here any more,
+// ends. The others see the LUNs of their rule from now on. Where those are others
+// than before, the initiator hears of it: by the unit attention REPORTED LUNS DATA
+// HAS CHANGED on the LUNs that stay, and by an Async Message (RFC 7143 11.9.1, event
+// 0). Commands to a LUN that a session loses end with TASK ABORTED.
+//
+// When it returns, no command that this took away can act any more, unless it hangs
+// in a store for longer than Limits.HangBound. An error has changed nothing.
+func (n *Node) Configure(c NodeConfig) error {
+	n.configuring.Lock()
+	defer n.configuring.Unlock()
+	shape, err := n.newShape(c)
+	if err != nil {
+		return err
+	}
+	n.shape.Store(shape)
+	var all sync.WaitGroup
+	n.mu.Lock()
+	for _, s := range n.sessions {
+		rule, err := shape.decide(s)
+		all.Go(func() {
+			if err != nil {
+				s.evict(err)
+				return
+			}
+			s.remap(rule)
+		})
+	}
+	n.mu.Unlock()
+	all.Wait()
+	return nil
+}
+
+// SetRules replaces the access rules: Configure with all else as it is.
 func (n *Node) SetRules(rules []Rule) {
-	rules = slices.Clone(rules)
-	n.rules.Store(&rules)
+	n.configuring.Lock()
+	shape := n.shape.Load()
+	c := NodeConfig{Name: n.name, Alias: shape.alias, Groups: shape.groups, Rules: rules}
+	for _, g := range shape.groups {
+		c.RelativeIDs = append(c.RelativeIDs, shape.ports[g].RelativeID)
+	}
+	n.configuring.Unlock()
+	if err := n.Configure(c); err != nil {
+		panic(err) // all else is as it was
+	}
 }
 
 // admitting are the rules that decide over a login: the first that matches if
@@ -105,7 +176,7 @@ func (n *Node) SetRules(rules []Rule) {
 // must be proven. Empty: nobody lets it in.
 func (n *Node) admitting(initiator iscsi.Name, from netip.Addr) []Rule {
 	var candidates []Rule
-	for _, r := range *n.rules.Load() {
+	for _, r := range n.shape.Load().rules {
 		if !r.admits(initiator, from) {
 			continue
 		}
@@ -120,21 +191,48 @@ func (n *Node) admitting(initiator iscsi.Name, from netip.Addr) []Rule {
 	return candidates
 }
 
+var (
+	errNoLongerAdmitted = errors.New("no access rule of the target admits the initiator any more")
+	errGroupRemoved     = errors.New("its portal group does not lead to the target any more")
+)
+
+// decide finds the rule that admits s over all of its connections.
+func (h *nodeShape) decide(s *Session) (*Rule, error) {
+	if !slices.Contains(h.groups, s.group) {
+		return nil, errGroupRemoved
+	}
+	from := s.peers()
+	asked := false
+	for i := range h.rules {
+		r := &h.rules[i]
+		switch {
+		case slices.ContainsFunc(from, func(a netip.Addr) bool { return !r.admits(s.initiator, a) }):
+		case r.CHAP == nil && asked:
+			return nil, errNoLongerAdmitted // see admitting
+		case r.CHAP == nil || s.proof == r.CHAP.User:
+			return r, nil
+		default:
+			asked = true
+		}
+	}
+	return nil, errNoLongerAdmitted
+}
+
 // serves tells whether g leads to the node.
-func (n *Node) serves(g *PortalGroup) bool { return slices.Contains(n.groups, g) }
+func (n *Node) serves(g *PortalGroup) bool { return slices.Contains(n.shape.Load().groups, g) }
 
 // nexus is the one I_T nexus of key, made at its first login. n.mu is held.
-func (n *Node) nexus(key nexusKey) *scsi.Nexus {
+func (n *Node) nexus(key nexusKey) *knownNexus {
 	if x := n.nexuses[key]; x != nil {
 		return x
 	}
 	if len(n.nexuses) >= maxNexuses {
 		n.forgetNexus()
 	}
-	x := &scsi.Nexus{
+	x := &knownNexus{Nexus: &scsi.Nexus{
 		Initiator:  scsi.TransportID{Name: string(key.initiator), ISID: key.isid},
-		TargetPort: n.ports[key.group],
-	}
+		TargetPort: n.TargetPort(key.group),
+	}}
 	n.nexuses[key] = x
 	return x
 }
@@ -143,18 +241,24 @@ func (n *Node) nexus(key nexusKey) *scsi.Nexus {
 // unit has a reason to remember. n.mu is held.
 func (n *Node) forgetNexus() {
 	for key, x := range n.nexuses {
-		if n.sessions[key] != nil {
-			continue
-		}
-		held := false
-		for _, r := range *n.rules.Load() {
-			r.Units.Units(func(_ scsi.LUN, lu *scsi.LogicalUnit) { held = held || !lu.Forget(x) })
-		}
-		if !held {
+		if n.sessions[key] == nil && n.forget(x) {
 			delete(n.nexuses, key)
 			return
 		}
 	}
+}
+
+// forget has the logical units of the node forget x; false: one holds on to it.
+func (n *Node) forget(x *knownNexus) bool {
+	forgotten := true
+	forget := func(_ scsi.LUN, lu *scsi.LogicalUnit) { forgotten = lu.Forget(x.Nexus) && forgotten }
+	for _, r := range n.shape.Load().rules {
+		r.Units.Units(forget)
+	}
+	if x.units != nil {
+		x.units.Units(forget)
+	}
+	return forgotten
 }
 
 // enter makes s the session of its nexus. A session that the same initiator
@@ -165,10 +269,9 @@ func (n *Node) enter(s *Session) error {
 		n.mu.Lock()
 		old := n.sessions[key]
 		if old == nil {
-			s.nexus = n.nexus(key)
-			n.sessions[key] = s
+			err := n.begin(s, key)
 			n.mu.Unlock()
-			break
+			return err
 		}
 		n.mu.Unlock()
 		old.terminate(errReinstated)
@@ -176,8 +279,65 @@ func (n *Node) enter(s *Session) error {
 			return refuse(iscsi.LoginServiceUnavailable, "commands of the previous session of this initiator port still hang in a store")
 		}
 	}
-	s.units.Load().Units(func(_ scsi.LUN, lu *scsi.LogicalUnit) { lu.Attach(s.nexus) })
+}
+
+// begin is enter once nobody is in the way. The rule is looked up again, for the
+// node may have been configured anew during the login. n.mu is held.
+func (n *Node) begin(s *Session, key nexusKey) error {
+	if n.removed {
+		return refuse(iscsi.LoginTargetRemoved, "target %q was removed during the login", n.name)
+	}
+	rule, err := n.shape.Load().decide(s)
+	if err != nil {
+		return refuse(iscsi.LoginAuthorizationFailure, "%v", err)
+	}
+	x := n.nexus(key)
+	s.nexus = x.Nexus
+	s.units.Store(rule.Units)
+	s.mu.Lock()
+	s.rule = rule.Label
+	s.mu.Unlock()
+	n.sessions[key] = s
+	rule.Units.Units(func(_ scsi.LUN, lu *scsi.LogicalUnit) { lu.Attach(s.nexus) })
+	if x.units != nil && !x.units.Equal(rule.Units) {
+		// Nobody looks for LUNs anew when a session comes back.
+		tellInventory(s.nexus, x.units, rule.Units)
+	}
+	x.units = rule.Units
 	return nil
+}
+
+// remember notes what the nexus of s sees, for the time when it comes back.
+func (n *Node) remember(s *Session, units *scsi.UnitMap) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if x := n.nexuses[nexusKey{s.initiator, s.isid, s.group}]; x != nil {
+		x.units = units
+	}
+}
+
+// close ends the sessions of a node that is removed, and has its logical units
+// forget it, as far as they may. It waits for neither.
+func (n *Node) close() {
+	n.mu.Lock()
+	n.removed = true
+	n.mu.Unlock()
+	sessions := n.all()
+	for _, s := range sessions {
+		s.terminate(errTargetRemoved)
+	}
+	n.entity.running.Go(func() {
+		for _, s := range sessions {
+			if !s.await(n.entity.limits.HangBound) {
+				return
+			}
+		}
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		for _, x := range n.nexuses {
+			n.forget(x)
+		}
+	})
 }
 
 // leave takes an ended session out.

@@ -42,6 +42,25 @@ func (g *PortalGroup) Serve(l net.Listener) {
 	g.entity.running.Go(func() { g.accept(l) })
 }
 
+// Withdraw ends the portal l of the group: nobody is accepted on it any more.
+// Connections that came over it go on.
+func (g *PortalGroup) Withdraw(l net.Listener) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if i := slices.Index(g.portals, l); i >= 0 {
+		g.portals = slices.Delete(g.portals, i, i+1)
+		l.Close()
+	}
+}
+
+// RemovePortalGroup ends g and its portals. No node may lead to it any more.
+func (e *Entity) RemovePortalGroup(g *PortalGroup) {
+	e.mu.Lock()
+	e.groups = slices.DeleteFunc(e.groups, func(o *PortalGroup) bool { return o == g })
+	e.mu.Unlock()
+	g.close()
+}
+
 // accept runs until l is closed. A passing want of file descriptors does not
 // end it.
 func (g *PortalGroup) accept(l net.Listener) {

@@ -291,7 +291,14 @@ func (s *Session) burstBuffer(expected, first int) *buffer {
 // execute hands a command to its logical unit. A command that cannot have its
 // first burst kept is not executed.
 func (t *task) execute() {
-	t.given = true
+	// Either the map that is read here is a new one, or who has replaced it finds the
+	// command given, and takes it back (Session.withdraw).
+	t.given.Store(true)
+	if units := t.session.units.Load(); units != t.Units {
+		t.session.mu.Lock()
+		t.Units = units
+		t.session.mu.Unlock()
+	}
 	if t.out.failure == scsi.TaskSetFull {
 		t.Status = scsi.TaskSetFull
 		t.SendCommandComplete()

@@ -36,11 +36,14 @@ type Session struct {
 	isid       iscsi.ISID
 	tsih       uint16
 	discovery  bool
-	rule       string
+	rule       string // label of the rule that admits it; mu guards it
+	proof      string // the CHAP user that the initiator has proven to be; empty: none
 	parameters sessionParameters
 	since      time.Time
 	log        *logrus.Entry
 	units      atomic.Pointer[scsi.UnitMap]
+	mapping    sync.Mutex // held while units is replaced, and what it leads to attached and detached
+	lost       bool       // the nexus is lost: units is replaced no more; mapping guards it
 	window     commandWindow
 	memory     memory
 	free       freeList
@@ -342,7 +345,10 @@ func (t *task) drop() {
 // abort aborts the tasks that f picks, one by one, and waits for them.
 func (s *Session) abort(f func(*task) bool) {
 	for _, t := range s.tasksOf(f) {
-		t.Units.Find(t.LUN).Manage(scsi.AbortTask, s.nexus, t.Tag)
+		s.mu.Lock()
+		lu := t.Units.Find(t.LUN)
+		s.mu.Unlock()
+		lu.Manage(scsi.AbortTask, s.nexus, t.Tag)
 		t.release()
 	}
 }
@@ -350,6 +356,9 @@ func (s *Session) abort(f func(*task) bool) {
 // end is the I_T nexus loss (SAM-5 6.3.4): nothing of the session acts after it.
 func (s *Session) end() {
 	if !s.discovery {
+		s.mapping.Lock()
+		s.lost = true
+		s.mapping.Unlock()
 		var all sync.WaitGroup
 		s.units.Load().Units(func(_ scsi.LUN, lu *scsi.LogicalUnit) {
 			all.Go(func() { lu.NexusLost(s.nexus) })
@@ -368,7 +377,7 @@ func (s *Session) end() {
 func (t *task) abandonEarly() {
 	s := t.session
 	s.mu.Lock()
-	waiting := s.tasks.find(t.tag) == t && !t.given
+	waiting := s.tasks.find(t.tag) == t && !t.given.Load()
 	s.mu.Unlock()
 	if waiting {
 		t.abandon()

@@ -26,9 +26,9 @@ type task struct {
 	expected  int    // Expected Data Transfer Length in bytes
 	read      bool
 	write     bool
-	immediate bool // took no place in the command window
-	answered  bool // its end has been booked on the command window
-	given     bool // the logical unit has had it
+	immediate bool        // took no place in the command window
+	answered  bool        // its end has been booked on the command window
+	given     atomic.Bool // the logical unit has it, or has had it
 	cdb       [16]byte
 
 	linger  func() bool // beginLinger, bound once
@@ -45,7 +45,8 @@ func (t *task) start(c *Connection, p *iscsi.SCSICommand, long []byte) {
 	t.expected = int(p.Length)
 	t.read, t.write = p.Read, p.Write
 	t.immediate = p.Immediate
-	t.answered, t.given = false, false
+	t.answered = false
+	t.given.Store(false)
 	t.cdb = p.CDB
 	t.holders.Store(1)
 	t.out.reset()

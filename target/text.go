@@ -167,7 +167,7 @@ func (n *Node) describe(c *Connection) []iscsi.KeyValue {
 		return nil
 	}
 	var addresses []iscsi.KeyValue
-	for _, g := range n.groups {
+	for _, g := range n.shape.Load().groups {
 		for _, a := range g.reachable(c.local, c.remote) {
 			value := a.String() + "," + iscsi.FormatNumber(uint64(g.tag))
 			addresses = append(addresses, iscsi.KeyValue{Key: "TargetAddress", Value: value})
