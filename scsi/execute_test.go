@@ -188,7 +188,7 @@ func TestAdmissionOrder_SAM5_5_3_3(t *testing.T) {
 	d.rows[1].Conflict = Allowed
 	lu := newUnit(t, d, nil, a, b)
 
-	if err := lu.Reserve(a); err != nil {
+	if err := lu.Reserve(a, true); err != nil {
 		t.Fatal(err)
 	}
 	lu.Attention(ASCCapacityDataHasChanged, b, nil)

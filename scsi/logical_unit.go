@@ -87,7 +87,7 @@ func (lu *LogicalUnit) Execute(c *Command) {
 	inline := true
 	if op := c.operation; op != nil {
 		c.order = op.Order
-		c.bystander = op.Order == Free && op.Traits&KeepsAttentions != 0
+		c.bystander = op.bystander()
 		inline = op.Traits&Inline != 0
 		c.CDB = c.CDB[:min(len(c.CDB), len(op.Usage))]
 	}

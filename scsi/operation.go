@@ -29,6 +29,13 @@ type Operation struct {
 	Execute func(*Command) error
 }
 
+// bystander tells whether no ordering class keeps the command out: those that look at
+// the unit itself, and persistent reservations, which must be had from a host whose
+// commands have stopped half-way.
+func (op *Operation) bystander() bool {
+	return op.Order == Free && (op.Traits&KeepsAttentions != 0 || op.Conflict >= ConflictOnAnyReserve)
+}
+
 // Traits are the yes-or-no facts of a row.
 type Traits uint16
 

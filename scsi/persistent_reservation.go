@@ -25,8 +25,11 @@ func (lu *LogicalUnit) alter(c *Command, change func(*reservationChange) error) 
 		return nil, ErrAborted
 	}
 	before := lu.reservations.Load()
-	if before.lost != nil {
+	switch {
+	case before.lost != nil:
 		return nil, notReadyWithoutRecord()
+	case before.reservedBy != nil:
+		return nil, ReservationConflict // by RESERVE, since this command was let in
 	}
 	x := reservationChange{persistent: before.clone(), me: c.Nexus.registrant(), tell: map[registrant]SenseCode{}}
 	if err := change(&x); err != nil || x.same {

@@ -71,7 +71,7 @@ func TestRemoveWithHangingStore(t *testing.T) {
 // TestUnmap: it concerns one nexus.
 func TestUnmap(t *testing.T) {
 	r := newAbortRig(t)
-	if err := r.lu.Reserve(r.a); err != nil {
+	if err := r.lu.Reserve(r.a, true); err != nil {
 		t.Fatal(err)
 	}
 	if !r.lu.Unmap(r.a) {

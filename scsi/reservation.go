@@ -141,8 +141,15 @@ func (lu *LogicalUnit) publishReservations(r reservations) {
 // the whole unit, and commands of others whose row conflicts end with
 // RESERVATION CONFLICT. It gives ReservationConflict if another nexus holds it, or
 // if any is registered for persistent reservations: n itself must then be one for
-// which RESERVE does nothing (SPC-4 5.13.3).
-func (lu *LogicalUnit) Reserve(n *Nexus) error {
+// which RESERVE does nothing (SPC-4 5.13.3). While a change of persistent reservations
+// is being recorded it waits, or where it may not it gives ErrWouldBlock.
+func (lu *LogicalUnit) Reserve(n *Nexus, mayBlock bool) error {
+	if mayBlock {
+		lu.reserving.Lock()
+	} else if !lu.reserving.TryLock() {
+		return ErrWouldBlock
+	}
+	defer lu.reserving.Unlock()
 	lu.mu.Lock()
 	defer lu.mu.Unlock()
 	r := *lu.reservations.Load()

@@ -12,11 +12,11 @@ func TestReserveConflicts_SPC2_table_9(t *testing.T) {
 	}
 	lu := newUnit(t, d, nil, a, b)
 	for range 2 { // again by the holder too
-		if err := lu.Reserve(a); err != nil {
+		if err := lu.Reserve(a, true); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := lu.Reserve(b); err != ReservationConflict {
+	if err := lu.Reserve(b, true); err != ReservationConflict {
 		t.Errorf("RESERVE by another: %v", err)
 	}
 	lu.Release(b) // does nothing
@@ -30,7 +30,7 @@ func TestReserveConflicts_SPC2_table_9(t *testing.T) {
 	}
 	lu.Release(a)
 	do(t, lu, b, byte(ConflictAlways), 0, 0, 0, 0, 0).wantStatus(t, Good)
-	if lu.Reserve(b) != nil || lu.ReservedBy() != b {
+	if lu.Reserve(b, true) != nil || lu.ReservedBy() != b {
 		t.Error("a released unit cannot be reserved")
 	}
 }

@@ -135,7 +135,7 @@ func TestQueries_SAM5_7_8(t *testing.T) {
 
 func TestLogicalUnitResetRestores_SAM5_6_3_3(t *testing.T) {
 	r := newAbortRig(t)
-	if err := r.lu.Reserve(r.a); err != nil {
+	if err := r.lu.Reserve(r.a, true); err != nil {
 		t.Fatal(err)
 	}
 	page := r.lu.AppendModePages(nil, controlPage, 0, CurrentValues)
@@ -153,7 +153,7 @@ func TestLogicalUnitResetRestores_SAM5_6_3_3(t *testing.T) {
 
 func TestNexusLost_SAM5_6_3_4(t *testing.T) {
 	r := newAbortRig(t)
-	if err := r.lu.Reserve(r.a); err != nil {
+	if err := r.lu.Reserve(r.a, true); err != nil {
 		t.Fatal(err)
 	}
 	if r.lu.Forget(r.a) {

@@ -206,11 +206,17 @@ type disk struct {
 
 func newDisk(t *testing.T) *disk {
 	t.Helper()
+	return newDiskUpon(t, func(s *memory.Store) backstore.Store { return s })
+}
+
+// newDiskUpon is newDisk with something between the device and its store.
+func newDiskUpon(t *testing.T, layer func(*memory.Store) backstore.Store) *disk {
+	t.Helper()
 	store, err := memory.New(64 << 10)
 	if err != nil {
 		t.Fatal(err)
 	}
-	device, err := sbc.New(sbc.Options{Medium: backstore.Bind(store), BlockSize: blockLength, WriteCache: true, Thin: true, Removable: true})
+	device, err := sbc.New(sbc.Options{Medium: backstore.Bind(layer(store)), BlockSize: blockLength, WriteCache: true, Thin: true, Removable: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,6 +267,7 @@ type sent struct {
 	scsi.Command
 	out, in []byte
 	done    chan struct{}
+	aborted chan struct{} // set: the data-out never come, and this says that nobody waits for them any more
 }
 
 func (s *sent) DataInBuffer(n int) ([]byte, error) {
@@ -269,17 +276,37 @@ func (s *sent) DataInBuffer(n int) ([]byte, error) {
 	}
 	return s.in[:n], nil
 }
-func (s *sent) ReceiveDataOut(n int) ([]byte, error) { return s.out[:min(n, len(s.out))], nil }
-func (s *sent) AbortCommand()                        {}
-func (s *sent) SendCommandComplete()                 { close(s.done) }
+func (s *sent) ReceiveDataOut(n int) ([]byte, error) {
+	if s.aborted == nil {
+		return s.out[:min(n, len(s.out))], nil
+	}
+	if !s.MayBlock {
+		return nil, scsi.ErrWouldBlock
+	}
+	<-s.aborted
+	return nil, scsi.ErrAborted
+}
+
+func (s *sent) AbortCommand() {
+	if s.aborted != nil {
+		close(s.aborted)
+	}
+}
+func (s *sent) SendCommandComplete() { close(s.done) }
 
 // do executes a command and waits for its end.
 func (d *disk) do(who int, cdb, out []byte) *sent {
-	s := &sent{out: out, done: make(chan struct{})}
+	s := d.start(who, cdb, &sent{out: out})
+	<-s.done
+	return s
+}
+
+// start executes a command.
+func (d *disk) start(who int, cdb []byte, s *sent) *sent {
+	s.done = make(chan struct{})
 	s.Nexus, s.CDB, s.Delivery = d.who[who], cdb, s
 	s.Units = scsi.NewUnitMap(d.lu, map[scsi.LUN]*scsi.LogicalUnit{0: d.lu})
 	d.lu.Execute(&s.Command)
-	<-s.done
 	return s
 }
 

@@ -9,7 +9,7 @@ import "github.com/isantarget/isantarget/scsi"
 //
 // Beside persistent reservations it does nothing where SPC-4 5.13.3 has it end with
 // GOOD (CRH); otherwise it conflicts, which its row says.
-func reserve(c *scsi.Command) error { return c.Unit().Reserve(c.Nexus) }
+func reserve(c *scsi.Command) error { return c.Unit().Reserve(c.Nexus, c.MayBlock) }
 
 // release is RELEASE (6) and RELEASE (10) (SPC-2 7.16, 7.17).
 func release(c *scsi.Command) error {
