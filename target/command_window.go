@@ -93,6 +93,18 @@ func (w *commandWindow) contains(sn uint32) bool {
 	return w.early == nil || !w.early[sn%w.size].set
 }
 
+// recall takes the early command with the number sn out, so that its number is
+// skipped when it is due. It tells whether the command still waited.
+func (w *commandWindow) recall(sn uint32) bool {
+	if ahead := sn - w.exp.Load(); w.early == nil || ahead == 0 || ahead >= w.size {
+		return false
+	}
+	slot := &w.early[sn%w.size]
+	waited := slot.set && slot.deliver != nil
+	slot.deliver = nil
+	return waited
+}
+
 // skip treats the number ref, of a command that has not arrived, as received:
 // task management aborts it before it comes (RFC 7143 11.6.1). It tells whether
 // ref lies in the window and before the function's own number.

@@ -131,6 +131,9 @@ func (s *Session) inOrder(cmdSN uint32, t *task, f func()) (waiting bool) {
 	s.mu.Lock()
 	where := s.window.place(cmdSN)
 	if where == early {
+		if t != nil {
+			t.waits = true
+		}
 		s.window.hold(cmdSN, func() {
 			s.run(t, f)
 			if t != nil {
@@ -176,6 +179,24 @@ func (s *Session) run(t *task, f func()) {
 	}
 	s.window.open()
 	f()
+}
+
+// recall takes commands out that wait for their turn: those that f picks and
+// whose number comes before the number of the function that aborts them. No
+// logical unit knows them yet. It tells whether there were any.
+func (s *Session) recall(function uint32, f func(*task) bool) bool {
+	if s.parameters.maxConnections > 1 {
+		s.ordering.Lock() // what has left the window has arrived in its task set
+		defer s.ordering.Unlock()
+	}
+	recalled := s.tasksOf(func(t *task) bool {
+		return t.waits && iscsi.SerialNumber(t.cmdSN).Less(iscsi.SerialNumber(function)) && f(t) && s.window.recall(t.cmdSN)
+	})
+	for _, t := range recalled {
+		t.abandon()
+		t.release()
+	}
+	return len(recalled) > 0
 }
 
 // abandon frees a task that no logical unit has seen, without an answer.

@@ -26,6 +26,8 @@ type task struct {
 	expected  int    // Expected Data Transfer Length in bytes
 	read      bool
 	write     bool
+	cmdSN     uint32
+	waits     bool        // came before its turn; the session's lock guards it
 	immediate bool        // took no place in the command window
 	answered  bool        // its end has been booked on the command window
 	given     atomic.Bool // the logical unit has it, or has had it
@@ -44,6 +46,7 @@ func (t *task) start(c *Connection, p *iscsi.SCSICommand, long []byte) {
 	t.tag = p.InitiatorTaskTag
 	t.expected = int(p.Length)
 	t.read, t.write = p.Read, p.Write
+	t.cmdSN, t.waits = p.CmdSN, false
 	t.immediate = p.Immediate
 	t.answered = false
 	t.given.Store(false)

@@ -26,16 +26,33 @@ func (c *Connection) onTaskManagement() error {
 		c.reject(iscsi.RejectTooManyImmediate)
 		return nil
 	}
+	// What waits for its turn is taken out here, on the reader, before the command
+	// that it waits for can be read.
+	recalled := p.Immediate && s.recallFor(&p)
 	// The function waits until no affected command can act: not on the reader.
 	s.sequenced(p.Immediate, p.CmdSN, func() {
 		go func() {
 			if p.Immediate {
 				defer s.endManagement()
 			}
-			c.manage(&p)
+			c.manage(&p, recalled)
 		}()
 	})
 	return nil
+}
+
+// recallFor takes the commands out that p affects and that wait for their turn.
+func (s *Session) recallFor(p *iscsi.TaskManagementRequest) bool {
+	lun := scsi.LUN(p.LUN)
+	switch p.Function {
+	case iscsi.AbortTask:
+		return s.recall(p.CmdSN, func(t *task) bool { return t.tag == p.ReferencedTaskTag && t.LUN == lun })
+	case iscsi.AbortTaskSet, iscsi.ClearTaskSet, iscsi.LogicalUnitReset:
+		return s.units.Load().Has(lun) && s.recall(p.CmdSN, func(t *task) bool { return t.LUN == lun })
+	case iscsi.NexusReset, iscsi.TargetWarmReset, iscsi.TargetColdReset:
+		return s.recall(p.CmdSN, func(*task) bool { return true })
+	}
+	return false
 }
 
 // beginManagement books one immediate function; false: there are too many.
@@ -55,13 +72,18 @@ func (s *Session) endManagement() {
 	s.mu.Unlock()
 }
 
-// manage runs one function and answers it.
-func (c *Connection) manage(p *iscsi.TaskManagementRequest) {
+// manage runs one function and answers it; recalled: a command that it affects
+// was taken out already.
+func (c *Connection) manage(p *iscsi.TaskManagementRequest, recalled bool) {
 	s := c.session
 	// Commands sent before the function over other connections are affected too
 	// (RFC 7143 4.2.2.1); they are on their way.
 	s.awaitCommands(p.CmdSN)
-	response := s.manage(p)
+	recalled = s.recallFor(p) || recalled
+	response := iscsi.FunctionComplete
+	if p.Function != iscsi.AbortTask || !recalled {
+		response = s.manage(p)
+	}
 	s.log.WithFields(logrus.Fields{"lun": scsi.LUN(p.LUN).String(), "response": response.String()}).Infof("task management: %v", p.Function)
 	m := &message{marshal: func(h *iscsi.BHS, sn serialNumbers) {
 		r := iscsi.TaskManagementResponse{
