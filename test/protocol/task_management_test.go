@@ -345,3 +345,34 @@ func TestTaskManagementInOrder_RFC7143_4_2_2_1(t *testing.T) {
 	p.wantBlock(0, 'o')
 	p.wantBlock(1, 'a')
 }
+
+// A command that has arrived and waits for one before it is affected as well: after
+// COMPLETE it does not act when its turn comes (11.5.1, 11.6.1, 4.2.2.1).
+func TestAbortOfWaiting_RFC7143_11_6_1(t *testing.T) {
+	d := serve(t, standard)
+	for _, f := range []iscsi.TaskManagementFunction{iscsi.AbortTask, iscsi.AbortTaskSet, iscsi.ClearTaskSet, iscsi.LogicalUnitReset, iscsi.TargetWarmReset} {
+		t.Run(f.String(), func(t *testing.T) {
+			p := ready(t, d, normal(nil))
+			p.good(write(0, fill('o', 1)))
+			sn := p.Session.CmdSN
+			early := write(0, fill('x', 1))
+			early.CmdSN = new(sn + 1)
+			p.Session.CmdSN = sn + 2
+			waiting := p.start(early)
+			if _, err := p.Ping(nil, true); err != nil {
+				t.Fatal(err)
+			}
+			p.manage(iscsi.FunctionComplete, iscsi.TaskManagementRequest{Function: f, ReferencedTaskTag: waiting.Tag, RefCmdSN: sn + 1})
+			missing := p.start(initiator.Command{CDB: testUnitReady(), CmdSN: &sn})
+			if _, err := missing.Wait(); err != nil { // or a unit attention, after a reset
+				t.Fatal(err)
+			}
+			p.alive()
+			if waiting.Done() {
+				t.Errorf("the aborted write was answered with status %02x", waiting.Result.Status)
+			}
+			waiting.Forget()
+			p.wantBlock(0, 'o')
+		})
+	}
+}
