@@ -86,17 +86,13 @@ func (m *CopyManager) cscds(c *scsi.Command, list []byte, at int) ([]*scsi.Logic
 	return units, nil
 }
 
+// cscd resolves one. LU ID TYPE and NUL, in the bits above the peripheral device
+// type, are obsolete and ignored.
 func (m *CopyManager) cscd(c *scsi.Command, d []byte, at int) (*scsi.LogicalUnit, error) {
-	const nul = 0x20 // the null device
-	switch {
-	case d[0] != cscdIdentification:
+	if d[0] != cscdIdentification {
 		s := scsi.InvalidFieldInParameterList(at, scsi.WholeByte)
 		s.Code = scsi.ASCUnsupportedTargetDescriptorTypeCode
 		return nil, s
-	case d[1]>>6 != 0: // LU ID TYPE
-		return nil, scsi.InvalidFieldInParameterList(at+1, 7)
-	case d[1]&nul != 0:
-		return nil, copyAborted(scsi.ASCCopyTargetDeviceNotReachable, 0)
 	}
 	lu := FindCSCD(c, d)
 	if lu == nil {
