@@ -27,8 +27,6 @@ func TestBugs() []Expectation {
 // Ahead lists the tests of commands that isantarget does not have yet; they skip themselves.
 func Ahead() []Expectation {
 	return []Expectation{
-		{regexp.MustCompile(`^ExtendedCopy\.|^ReceiveCopyResults\.`), "EXTENDED COPY is not there yet"},
-		{regexp.MustCompile(`^Prin|^Prout`), "persistent reservations are not there yet"},
 		{regexp.MustCompile(`^Sanitize\.`), "SANITIZE is not there yet"},
 	}
 }

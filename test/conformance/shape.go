@@ -41,7 +41,7 @@ func Shapes() []Shape {
 			Why:     "what a unit that cannot be written refuses",
 			// These write as part of their own business, and would only say that the unit is write protected.
 			Leave: regexp.MustCompile(`^(CompareAndWrite|ExtendedCopy|OrWrite|Sanitize|Unmap|Write\w*)\.` +
-				`|^GetLBAStatus\.Unmap|^ProutReserve\.Access|^iSCSIdatasn\.|^iSCSITMF\.|^iSCSIResiduals\.Write`),
+				`|^GetLBAStatus\.Unmap|^ProutReserve\.Access|^iSCSIdatasn\.|^iSCSITMF\.|^iSCSIResiduals\.Write|^ReceiveCopyResults\.CopyStatus$`),
 		},
 		{
 			Name:    "removable",
