@@ -342,3 +342,35 @@ func TestNexusLossAttention_RFC7143_6_3_5(t *testing.T) {
 	again.wantAttention(0x2907, 0x2900)
 	again.good(initiator.Command{CDB: testUnitReady()})
 }
+
+// What a connection brought and what waits for its turn goes with the connection
+// when that logs out or is replaced: it does not act later, and its number is not
+// missing (11.14.1, 6.3.4).
+func TestWaitingGoesWithConnection_RFC7143_11_14_1(t *testing.T) {
+	d := serve(t, standard)
+	for name, end := range map[string]func(p, c *peer){
+		"logout": func(p, c *peer) {
+			if r, err := p.Logout(iscsi.CloseConnection, 1); err != nil || r.Response != iscsi.LogoutClosed {
+				t.Fatalf("%v, %v", r, err)
+			}
+		},
+		"reinstatement": func(p, c *peer) { p.join(d, 1, initiator.Login{}).alivePing() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := ready(t, d, offer("MaxConnections=2"))
+			c := p.join(d, 1, initiator.Login{})
+			p.good(write(0, fill('o', 1)))
+			sn := p.Session.CmdSN
+			early := write(0, fill('x', 1))
+			early.CmdSN = new(sn + 1)
+			p.Session.CmdSN = sn + 2
+			c.start(early)
+			c.alivePing()
+			end(p, c)
+			c.closed()
+			p.wait(p.start(initiator.Command{CDB: testUnitReady(), CmdSN: &sn}))
+			p.alive()
+			p.wantBlock(0, 'o')
+		})
+	}
+}
