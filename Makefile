@@ -34,8 +34,9 @@ protocol: ## RFC 7143 clause by clause, by an initiator that can be wrong
 qemu: ## qemu-img and qemu-io on iscsi:// disks
 	@$(TALLY) qemu
 
-conformance: ## libiscsi's iscsi-test-cu in every shape of logical unit; UPDATE=1 writes the table of CONFORMANCE.md
+conformance: ## libiscsi's iscsi-test-cu in every shape of logical unit; UPDATE=1 writes the tables of CONFORMANCE.md
 ifdef UPDATE
+	go test -count=1 ./test/house -run TestConformance -args -update
 	go test -count=1 -timeout=20m ./test/conformance -args -update
 else
 	@$(TALLY) conformance
