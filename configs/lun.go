@@ -27,6 +27,8 @@ type LUN struct {
 	ReadOnly          bool `toml:"readonly"`
 	Removable         bool `toml:"removable"` // RMB of INQUIRY (SPC-4 6.6.2)
 
+	SanitizeRate Size `toml:"sanitize-rate"` // bytes that SANITIZE writes in a second at most; 0: no bound
+
 	Serial string `toml:"serial"` // empty: made once and kept with the state
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"time"
 
 	"github.com/isantarget/isantarget/backstore"
@@ -21,23 +22,67 @@ type unit struct {
 	medium *backstore.Medium // nil: it could not be opened, and failure says why
 	device *sbc.Device
 	lu     *scsi.LogicalUnit
+	report func(error) // tells the operator
 
 	made     bool // there was no image, and we made it
 	returned bool // made, for a LUN that had an image once
+	closed   bool // by remove: the store is given back
 	failure  error
+}
+
+// with is u under the configuration l, if it can go on as it is; nil: its store has
+// to be opened anew. A size is only that of an image which is yet to be made.
+func (u *unit) with(l configs.LUN) *unit {
+	same := l
+	if kind(l) == configs.File {
+		same.Size = u.config.Size
+	}
+	if u.failure != nil || !reflect.DeepEqual(same, u.config) {
+		return nil
+	}
+	kept := *u
+	kept.config = l
+	return &kept
+}
+
+// mayReopen tells whether the bytes of the LUN are where they can be found again.
+func (u *unit) mayReopen() bool {
+	return u.medium == nil || kind(u.config).HasPath() || u.config.Kind == configs.Null
+}
+
+// remove ends the LUN while others run. Commands to it end with answer from now on;
+// when none is left the store is synced and closed. If commands hang, closed is false
+// after it, and the store is still open.
+func (u *unit) remove(answer error) error {
+	if err := u.lu.Remove(answer); err != nil {
+		return fmt.Errorf("LUN %q: %w", u.config.Name, err)
+	}
+	return u.shut()
+}
+
+// shut is the end of a LUN to which no command comes any more.
+func (u *unit) shut() error {
+	u.closed = true
+	if u.medium == nil {
+		return nil
+	}
+	u.device.Close()
+	return errors.Join(u.sync(), u.close())
 }
 
 // newUnit opens the LUN l. An error refuses the configuration; where the image
 // alone is in trouble the unit is made without it.
 func (p *Provisioner) newUnit(l configs.LUN, keep *state.Directory, hangBound time.Duration) (*unit, error) {
-	u := &unit{config: l}
+	u := &unit{config: l, report: func(err error) {
+		p.log.WithField("lun", l.Name).WithError(err).Error("the LUN reports an error")
+	}}
 	if err := u.open(p.openers[kind(l)]); err != nil {
 		return nil, err
 	}
 	if err := u.present(keep, p.revision); err != nil {
 		return nil, errors.Join(err, u.discard())
 	}
-	u.lu.Report = func(err error) { p.log.WithField("lun", l.Name).WithError(err).Error("the LUN reports an error") }
+	u.lu.Report = u.report
 	u.lu.HangBound = hangBound
 	return u, nil
 }
@@ -72,7 +117,7 @@ func (u *unit) options() sbc.Options {
 	return sbc.Options{
 		Medium: u.medium, BlockSize: l.BlockSize, PhysicalBlockSize: physical,
 		ReadOnly: l.ReadOnly, Removable: l.Removable, WriteCache: l.WriteCache,
-		Thin: l.Provisioning != configs.Fixed,
+		Thin: l.Provisioning != configs.Fixed, SanitizeRate: int64(l.SanitizeRate), Report: u.report,
 	}
 }
 

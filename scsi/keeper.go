@@ -9,3 +9,32 @@ type Keeper interface {
 	// record holds. It does not keep record.
 	Save(id Identity, kind string, record []byte) error
 }
+
+// A Rememberer is a DeviceServer with records of its own. The logical unit calls
+// Remember once, when it is made, before any command comes; not without a Keeper.
+type Rememberer interface {
+	Remember(Record) error
+}
+
+// A Record is where a device server keeps what must outlive the process. The zero
+// Record keeps nothing.
+type Record struct {
+	id     Identity
+	keeper Keeper
+}
+
+// Load is [Keeper.Load] of the unit.
+func (r Record) Load(kind string) ([]byte, error) {
+	if r.keeper == nil {
+		return nil, nil
+	}
+	return r.keeper.Load(r.id, kind)
+}
+
+// Save is [Keeper.Save] of the unit.
+func (r Record) Save(kind string, record []byte) error {
+	if r.keeper == nil {
+		return nil
+	}
+	return r.keeper.Save(r.id, kind, record)
+}

@@ -66,6 +66,11 @@ func NewLogicalUnit(id Identity, ds DeviceServer, keeper Keeper) (*LogicalUnit, 
 	if lu.table, err = newOperationTable(ds.Operations()); err != nil {
 		return nil, err
 	}
+	if r, ok := ds.(Rememberer); ok && keeper != nil {
+		if err := r.Remember(Record{id, keeper}); err != nil {
+			return nil, fmt.Errorf("scsi: records of %s: %w", id.Serial, err)
+		}
+	}
 	if err := lu.loadModePages(keeper); err != nil {
 		return nil, fmt.Errorf("scsi: mode pages of %s: %w", id.Serial, err)
 	}
@@ -167,7 +172,7 @@ func (lu *LogicalUnit) admit(c *Command) error {
 	if err := lu.reservations.Load().refuse(op, c.Nexus, c.CDB); err != nil {
 		return err
 	}
-	if op.Traits&KeepsAttentions == 0 {
+	if op.Traits&KeepsAttentions == 0 && c.granted == nil {
 		if s := c.TakeAttention(); s != nil {
 			return s
 		}
@@ -183,11 +188,26 @@ func (lu *LogicalUnit) admit(c *Command) error {
 		}
 	} else if op.Order != Free && lu.tasks.hung.Load() > 0 {
 		return notReadyWhileHanging() // it counts on having no older command beside it
+	} else if s := lu.sanitizing(op); s != nil {
+		return s
 	}
 	if op.Traits&Writes != 0 && lu.WriteProtected() {
 		return DataProtect(ASCWriteProtected)
 	}
 	return op.checkCDB(c.CDB)
+}
+
+// sanitizing is why op, which needs no medium, is refused nevertheless: a sanitize
+// operation lets few commands through while it runs, and after it has failed (SBC-3 4.11).
+func (lu *LogicalUnit) sanitizing(op *Operation) *Sense {
+	if op.Traits&(KeepsAttentions|DuringSanitize) != 0 {
+		return nil
+	}
+	s := lu.Device.Ready()
+	if s != nil && (s.Code == ASCLogicalUnitNotReadySanitizeInProgress || s.Code == ASCSanitizeCommandFailed) {
+		return s
+	}
+	return nil
 }
 
 // refuse answers a CDB that no row fits.

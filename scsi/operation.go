@@ -50,6 +50,9 @@ const (
 	// Writes: changes the medium, so refused by software write protect (SWP)
 	// and on a read-only medium with DATA PROTECT 27/00.
 	Writes
+	// DuringSanitize: allowed while the medium is sanitized and after that has
+	// failed (SBC-3 4.11), as rows with KeepsAttentions are. For rows with WithoutMedium.
+	DuringSanitize
 )
 
 // Conflict says how a row meets the reservations of other nexuses; SPC-4

@@ -8,6 +8,7 @@ import "encoding/binary"
 func (d *Device) blockDeviceCharacteristics() []byte {
 	const (
 		nonRotating = 1
+		wabereq     = 0x40 // 01b: blocks can be read after a block erase without having been written
 		fuab        = 0x02 // FUA and SYNCHRONIZE CACHE as SBC-3 has them
 		vbuls       = 0x01 // VERIFY compares unmapped blocks as well
 	)
@@ -15,6 +16,7 @@ func (d *Device) blockDeviceCharacteristics() []byte {
 	if m := d.medium.Load(); m != nil && !m.Geometry().Rotational {
 		binary.BigEndian.PutUint16(p[4-vpdHeader:], nonRotating)
 	}
+	p[7-vpdHeader] = wabereq
 	p[8-vpdHeader] = fuab | vbuls
 	return p
 }

@@ -34,6 +34,11 @@ type Options struct {
 	// Thin makes the unit thin provisioned (LBPME=1) if the medium can give space
 	// back; a medium that cannot is served as fully provisioned.
 	Thin bool
+	// SanitizeRate bounds what SANITIZE writes in a second, so that it leaves the
+	// disks below to others. 0: no bound.
+	SanitizeRate int64
+	// Report, if set, hears why a sanitize operation has failed. It must not wait.
+	Report func(error)
 }
 
 // A Device is the device server of a direct access block device. Its methods may
@@ -48,6 +53,9 @@ type Device struct {
 	atomic     bool // the medium promises atomic writes: there is WRITE ATOMIC
 	writeCache bool // the default of WCE
 
+	sanitizeRate int64 // bytes a second; 0: as fast as can be
+	report       func(error)
+
 	medium       atomic.Pointer[backstore.Medium] // nil: none
 	writeThrough atomic.Bool                      // WCE=0
 	ejected      atomic.Bool
@@ -58,6 +66,7 @@ type Device struct {
 	background background
 	deferred   deferredErrors
 	format     formatProgress
+	sanitize   sanitizer
 
 	copies  *spc.CopyManager
 	copying chan struct{} // holds one for each piece that is being copied to the unit
@@ -70,6 +79,7 @@ type Device struct {
 var (
 	_ scsi.DeviceServer = (*Device)(nil)
 	_ scsi.Synchronizer = (*Device)(nil)
+	_ scsi.Rememberer   = (*Device)(nil)
 )
 
 // New makes a device of o. It fails if block sizes do not fit together, or fit
@@ -93,6 +103,10 @@ func New(o Options) (*Device, error) {
 		thin:       o.Thin && canBeThin(o.Medium),
 		atomic:     o.Medium != nil && o.Medium.Geometry().Atomic >= o.BlockSize,
 		writeCache: o.WriteCache,
+
+		sanitizeRate: o.SanitizeRate,
+		report:       o.Report,
+
 		scratch:    newScratch(),
 		copies:     spc.NewCopyManager(copyDevices{}),
 		copying:    make(chan struct{}, concurrentPieces),
@@ -170,6 +184,9 @@ func (d *Device) Ready() *scsi.Sense {
 	m := d.medium.Load()
 	if m == nil || d.stillGone(m) || d.capacity(m) == 0 {
 		return scsi.NotReady(scsi.ASCLogicalUnitNotReadyManualInterventionRequired)
+	}
+	if s := d.sanitize.sense(); s != nil {
+		return s
 	}
 	return d.format.sense()
 }

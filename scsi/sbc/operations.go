@@ -63,6 +63,7 @@ func (d *Device) Operations() []scsi.Operation {
 	}
 	rows = append(rows, d.copies.Operations()...)
 	rows = append(rows, d.tokenOperations()...)
+	rows = append(rows, d.sanitizeOperations()...)
 	rows = append(rows, spc.Operations()...)
 	rows = append(rows, d.otherOperations()...)
 	if d.thin {

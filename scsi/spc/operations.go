@@ -66,7 +66,7 @@ func Operations() []scsi.Operation {
 		{
 			Name: "LOG SENSE", Opcode: 0x4d,
 			Usage:    []byte{0x4d, 0, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0},
-			Timeouts: brief(), Conflict: scsi.Allowed, Access: scsi.InStandby, Traits: scsi.Inline | scsi.WithoutMedium,
+			Timeouts: brief(), Conflict: scsi.Allowed, Access: scsi.InStandby, Traits: scsi.Inline | scsi.WithoutMedium | scsi.DuringSanitize,
 			Execute: logSense,
 		},
 		{
