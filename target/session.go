@@ -181,16 +181,15 @@ func (s *Session) run(t *task, f func()) {
 	f()
 }
 
-// recall takes commands out that wait for their turn: those that f picks and
-// whose number comes before the number of the function that aborts them. No
+// recall takes the commands out that f picks and that wait for their turn: no
 // logical unit knows them yet. It tells whether there were any.
-func (s *Session) recall(function uint32, f func(*task) bool) bool {
+func (s *Session) recall(f func(*task) bool) bool {
 	if s.parameters.maxConnections > 1 {
 		s.ordering.Lock() // what has left the window has arrived in its task set
 		defer s.ordering.Unlock()
 	}
 	recalled := s.tasksOf(func(t *task) bool {
-		return t.waits && iscsi.SerialNumber(t.cmdSN).Less(iscsi.SerialNumber(function)) && f(t) && s.window.recall(t.cmdSN)
+		return t.waits && f(t) && s.window.recall(t.cmdSN)
 	})
 	for _, t := range recalled {
 		t.abandon()
@@ -365,6 +364,7 @@ func (t *task) drop() {
 
 // abort aborts the tasks that f picks, one by one, and waits for them.
 func (s *Session) abort(f func(*task) bool) {
+	s.recall(f)
 	for _, t := range s.tasksOf(f) {
 		s.mu.Lock()
 		lu := t.Units.Find(t.LUN)

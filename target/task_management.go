@@ -41,16 +41,18 @@ func (c *Connection) onTaskManagement() error {
 	return nil
 }
 
-// recallFor takes the commands out that p affects and that wait for their turn.
+// recallFor takes the commands out that p affects, by their number and LUN, and
+// that wait for their turn.
 func (s *Session) recallFor(p *iscsi.TaskManagementRequest) bool {
 	lun := scsi.LUN(p.LUN)
+	before := func(t *task) bool { return iscsi.SerialNumber(t.cmdSN).Less(iscsi.SerialNumber(p.CmdSN)) }
 	switch p.Function {
 	case iscsi.AbortTask:
-		return s.recall(p.CmdSN, func(t *task) bool { return t.tag == p.ReferencedTaskTag && t.LUN == lun })
+		return s.recall(func(t *task) bool { return before(t) && t.tag == p.ReferencedTaskTag && t.LUN == lun })
 	case iscsi.AbortTaskSet, iscsi.ClearTaskSet, iscsi.LogicalUnitReset:
-		return s.units.Load().Has(lun) && s.recall(p.CmdSN, func(t *task) bool { return t.LUN == lun })
+		return s.units.Load().Has(lun) && s.recall(func(t *task) bool { return before(t) && t.LUN == lun })
 	case iscsi.NexusReset, iscsi.TargetWarmReset, iscsi.TargetColdReset:
-		return s.recall(p.CmdSN, func(*task) bool { return true })
+		return s.recall(before)
 	}
 	return false
 }
