@@ -9,6 +9,6 @@
 //
 // No single logical unit can run every test, so the suite runs in several [Shape]s. A test of the suite passes when it
 // passes in at least one shape and fails in none. Two tables say what else may be: [TestBugs], where the suite is wrong,
-// and [Ahead], what belongs to commands that isantarget does not have yet. Whatever else does not pass, fails here; so
+// and [Skips], what rightly skips itself. Whatever else does not pass, fails here; so
 // does an entry of a table that is no longer true.
 package conformance

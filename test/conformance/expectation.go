@@ -24,9 +24,11 @@ func TestBugs() []Expectation {
 	}
 }
 
-// Ahead lists the tests of commands that isantarget does not have yet; they skip themselves.
-func Ahead() []Expectation {
+// Skips lists the tests that rightly skip themselves, as a whole or in part: they belong to commands that isantarget does
+// not have yet, or to targets of another age.
+func Skips() []Expectation {
 	return []Expectation{
+		{regexp.MustCompile(`^ExtendedCopy\.ValidTgtDescr$`), "its second half, on the NUL bit, is for targets older than SPC-4 and skips itself; the first half holds"},
 		{regexp.MustCompile(`^Sanitize\.`), "SANITIZE is not there yet"},
 	}
 }

@@ -40,7 +40,7 @@ func judge(test string, shapes []string, results map[string]Result) Verdict {
 		}
 	}
 	bug, isBug := find(TestBugs(), test)
-	ahead, isAhead := find(Ahead(), test)
+	skip, isSkip := find(Skips(), test)
 	switch {
 	case isBug && len(failed)+len(skipped) > 0:
 		v.Status, v.Reason = Skip, "the test is wrong: "+bug.Reason
@@ -48,10 +48,10 @@ func judge(test string, shapes []string, results map[string]Result) Verdict {
 		v.Status, v.Reason = Fail, "passes, but TestBugs says that it cannot: "+bug.Reason
 	case len(failed) > 0:
 		v.Status, v.Reason = Fail, strings.Join(failed, "\n")
-	case isAhead && len(skipped) > 0:
-		v.Status, v.Reason = Skip, ahead.Reason
-	case isAhead:
-		v.Status, v.Reason = Fail, "passes, but Ahead says that it skips: "+ahead.Reason
+	case isSkip && len(skipped) > 0:
+		v.Status, v.Reason = Skip, skip.Reason
+	case isSkip:
+		v.Status, v.Reason = Fail, "passes, but Skips says that it skips: "+skip.Reason
 	case len(passed) > 0:
 		v.Status = Pass
 	default:
