@@ -10,6 +10,8 @@
 // other: its logical unit is there and answers NOT READY, MANUAL INTERVENTION
 // REQUIRED (SPC-4: 02/04/03), and the log says why.
 //
-// Start and stop are one path: [Provisioner.Apply] with a configuration, and
-// with an empty one.
+// Start, change and stop are one path: [Provisioner.Apply] with a configuration,
+// with another, and with an empty one. A change prepares what is new, and then
+// switches what sessions find; what is the same before and after, and the sessions
+// that use it, are never touched.
 package provision

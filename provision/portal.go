@@ -10,28 +10,45 @@ import (
 	"github.com/isantarget/isantarget/configs"
 )
 
-// A portal is a bound address on which nobody is accepted yet.
+// A portal is a bound address.
 type portal struct {
 	tag      int
+	address  configs.Portal // as it is configured
 	network  string
 	listener net.Listener
 }
 
-// bind binds all portals of a configuration, in its order. If one cannot be
-// bound none is.
-func bind(ctx context.Context, want configs.Config) ([]portal, error) {
+// A place is where a configuration wants a portal.
+type place struct {
+	path    string // in the configuration
+	tag     int
+	address configs.Portal
+}
+
+// placesOf are the places of all portals, in the order of the configuration.
+func placesOf(c configs.Config) []place {
+	var places []place
+	for i, g := range c.PortalGroups {
+		for j, address := range g.Listen {
+			places = append(places, place{fmt.Sprintf("portal-group[%d].listen[%d]", i, j), g.Tag, address})
+		}
+	}
+	return places
+}
+
+// bind binds portals on which nobody is accepted yet. If one cannot be bound none
+// is. leaving are portals of ours that are still bound, and will not be.
+func bind(ctx context.Context, want configs.Config, places []place, leaving []portal) ([]portal, error) {
 	var portals []portal
 	var errs configs.Errors
-	for i, g := range want.PortalGroups {
-		for j, address := range g.Listen {
-			network, host := family(address)
-			l, err := (&net.ListenConfig{}).Listen(ctx, network, string(address))
-			if err != nil {
-				errs = append(errs, want.Errorf(fmt.Sprintf("portal-group[%d].listen[%d]", i, j), "%s", explainBind(err, string(address), host)))
-				continue
-			}
-			portals = append(portals, portal{tag: g.Tag, network: network, listener: l})
+	for _, at := range places {
+		network, host := family(at.address)
+		l, err := (&net.ListenConfig{}).Listen(ctx, network, string(at.address))
+		if err != nil {
+			errs = append(errs, want.Errorf(at.path, "%s", explainBind(err, string(at.address), host, leaving)))
+			continue
 		}
+		portals = append(portals, portal{tag: at.tag, address: at.address, network: network, listener: l})
 	}
 	if len(errs) > 0 {
 		unbind(portals)
@@ -60,7 +77,13 @@ func family(p configs.Portal) (network, host string) {
 	return "tcp", host
 }
 
-func explainBind(err error, address, host string) string {
+func explainBind(err error, address, host string, leaving []portal) string {
+	_, port, _ := net.SplitHostPort(address)
+	for _, p := range leaving {
+		if _, taken, _ := net.SplitHostPort(p.listener.Addr().String()); taken == port && errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Sprintf("the portal %s of group %d, which is to go, still has this port; take it out and apply, then add %s", p.address, p.tag, address)
+		}
+	}
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Sprintf("another program listens on %s (ss -ltnp shows which); stop it or choose another port", address)

@@ -6,14 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"github.com/isantarget/isantarget/configs"
+	"github.com/isantarget/isantarget/iscsi"
 	"github.com/isantarget/isantarget/scsi"
-	"github.com/isantarget/isantarget/scsi/spc"
 	"github.com/isantarget/isantarget/state"
 	"github.com/isantarget/isantarget/target"
 )
@@ -24,14 +26,16 @@ type Options struct {
 	Revision string // PRODUCT REVISION LEVEL of all LUNs (SPC-4 6.6.2), up to four characters
 }
 
-// A Provisioner keeps what runs equal to the configuration.
+// A Provisioner keeps what runs equal to the configuration. Its methods may be
+// called at once from many goroutines.
 type Provisioner struct {
 	log      *logrus.Entry
 	revision string
 	openers  map[configs.Kind]opener
 
-	mu  sync.Mutex
-	now *running // nil: nothing runs
+	applying sync.Mutex              // one Apply at a time
+	now      atomic.Pointer[running] // nil: nothing runs
+	hanging  hangingUnits
 }
 
 // New makes a provisioner that runs nothing.
@@ -39,47 +43,60 @@ func New(o Options) *Provisioner {
 	return &Provisioner{log: logrus.NewEntry(o.Log), revision: o.Revision, openers: openers()}
 }
 
-// Apply makes want run: it prepares all of it and then switches. If something
-// cannot be prepared the error says what, and nothing has changed: images that
-// were made are removed again. It may take long where a fixed image is to be
-// made; when ctx ends it gives up between two LUNs.
+// Apply makes want run, and leaves alone what runs already as want has it: LUNs,
+// targets, portals and sessions go on. What is new is prepared first. If something
+// of it cannot be prepared the error says what, and nothing has changed: images that
+// were made are removed again. It may take long where a fixed image is to be made;
+// when ctx ends it gives up between two LUNs.
+//
+// Then it switches. Sessions see other LUNs where their rules have, and hear of it;
+// who is not admitted any more is logged out. A LUN that is gone is taken from its
+// initiators, synced and closed. A LUN whose settings have changed is closed and
+// opened again, its initiators being told BUSY meanwhile; if that fails it goes on
+// with its old settings, which Report says. The state directory and the limits
+// cannot change while something runs.
 //
 // With the zero configuration it stops: logins are refused, initiators are asked
 // to log out (until ctx ends, or the drain timeout of the configuration), each
 // LUN is synced and closed. The error is then what was lost.
 func (p *Provisioner) Apply(ctx context.Context, want configs.Config) (Report, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.applying.Lock()
+	defer p.applying.Unlock()
 	if reflect.ValueOf(want).IsZero() {
 		return Report{}, p.stop(ctx)
-	}
-	if p.now != nil {
-		return Report{}, errors.New("provision: a configuration is served already; stop it first")
 	}
 	plan, err := newPlan(want, nil)
 	if err != nil {
 		return Report{}, err
 	}
-	next, err := p.prepare(ctx, plan)
+	c, err := p.prepare(ctx, plan)
 	if err != nil {
 		return Report{}, err
 	}
-	p.now = next
-	next.serve()
-	report := next.report(plan)
-	p.tell(report)
+	c.commit()
+	p.now.Store(c.next)
+	c.removeUnits()
+	report := c.report()
+	p.tell(report, c.before == nil)
 	return report, nil
 }
 
-// tell logs what serves, and what does not.
-func (p *Provisioner) tell(report Report) {
+// tell logs what serves, or has changed, and what does not serve.
+func (p *Provisioner) tell(report Report, start bool) {
 	for _, w := range report.Warnings {
 		p.log.Warn(w)
 	}
 	for _, l := range report.LUNs {
 		if l.Failure != nil {
-			p.log.WithField("lun", l.Name).WithError(l.Failure).Error("the LUN is not ready: its store cannot be opened; mend it and start again")
+			p.log.WithField("lun", l.Name).WithError(l.Failure).Error("the LUN is not ready: its store cannot be opened; mend it and reload")
 		}
+	}
+	if !start {
+		for _, change := range report.Changes {
+			p.log.Info(change)
+		}
+		p.log.Infof("configuration applied: %d changes", len(report.Changes))
+		return
 	}
 	for _, t := range report.Targets {
 		p.log.WithFields(logrus.Fields{"target": t.Name, "portals": t.Portals, "luns": len(t.LUNs)}).Info("target is served")
@@ -89,16 +106,19 @@ func (p *Provisioner) tell(report Report) {
 // stop ends what runs. A store that hangs in a command must not keep the others
 // from being synced, nor the process from ending: it is told of, and left alone.
 func (p *Provisioner) stop(ctx context.Context) error {
-	if p.now == nil {
+	last := p.now.Swap(nil)
+	if last == nil {
 		return nil
 	}
-	last := p.now
-	p.now = nil
+	var hanging error
+	if names := p.hanging.names(); len(names) > 0 {
+		hanging = fmt.Errorf("%w: of LUNs that were removed: %s", errHanging, strings.Join(names, ", "))
+	}
 	quiet := make(chan error, 1)
 	go func() { quiet <- last.entity.Shutdown(ctx) }()
 	select {
 	case err := <-quiet:
-		return errors.Join(err, last.sync(p.log), last.close())
+		return errors.Join(err, last.sync(p.log), last.close(), hanging)
 	case <-time.After(last.patience):
 		p.log.Errorf("commands still hang in a store %v after initiators were asked to log out; the LUNs are flushed without waiting for them", last.patience)
 		return errors.Join(errHanging, last.sync(p.log))
@@ -108,93 +128,19 @@ func (p *Provisioner) stop(ctx context.Context) error {
 // errHanging: stores are left open, for nobody knows what still happens in them.
 var errHanging = errors.New("provision: commands hang in a store")
 
-// running is all that serves a configuration.
+// running is all that serves a configuration. It does not change: an Apply makes
+// another one, which shares what goes on.
 type running struct {
+	plan    *plan
 	state   *state.Directory
 	entity  *target.Entity
+	absent  *scsi.LogicalUnit // answers where no LUN is
 	portals []portal
 	groups  map[int]*target.PortalGroup // by tag
 	units   map[string]*unit            // by name of the LUN
-	absent  *scsi.LogicalUnit           // answers where no LUN is
-	nodes   []*target.Node
+	nodes   map[iscsi.Name]*target.Node
 
 	patience time.Duration // what stopping waits for initiators, and then for commands that hang
-}
-
-// prepare makes everything that plan wants, and lets nobody see it yet.
-func (p *Provisioner) prepare(ctx context.Context, plan *plan) (*running, error) {
-	r := &running{absent: spc.NewAbsent(p.revision), groups: map[int]*target.PortalGroup{}, units: map[string]*unit{}}
-	steps := []func() error{
-		func() (err error) { r.state, err = state.Open(plan.State); return },
-		func() (err error) { r.portals, err = bind(ctx, plan.Config); return },
-		func() error { return p.open(ctx, r, plan) },
-		func() error { return r.enter(plan, p.log.Logger) },
-	}
-	for _, step := range steps {
-		if err := step(); err != nil {
-			unbind(r.portals)
-			return nil, errors.Join(err, r.discard())
-		}
-	}
-	return r, nil
-}
-
-// open makes the logical units of r: first those whose images are there, so
-// that none is made for a configuration that they refuse.
-func (p *Provisioner) open(ctx context.Context, r *running, plan *plan) error {
-	var errs configs.Errors
-	for _, missing := range []bool{false, true} {
-		for i, l := range plan.LUNs {
-			if isMissing(l) != missing || r.units[l.Name] != nil {
-				continue
-			}
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			u, err := p.newUnit(l, r.state, limitsOf(plan.Config).HangBound)
-			if err != nil {
-				errs = append(errs, plan.Errorf(fmt.Sprintf("lun[%d]", i), "%v", err))
-				continue
-			}
-			r.units[l.Name] = u
-		}
-		if len(errs) > 0 {
-			return errs
-		}
-	}
-	return nil
-}
-
-// enter makes the network entity and its nodes.
-func (r *running) enter(plan *plan, log *logrus.Logger) error {
-	limits := limitsOf(plan.Config)
-	r.patience = limits.DrainTimeout + limits.HangBound
-	r.entity = target.NewEntity(target.Options{Log: log, Limits: limits})
-	for _, g := range plan.PortalGroups {
-		r.groups[g.Tag] = r.entity.NewPortalGroup(uint16(g.Tag))
-	}
-	ids, err := r.relativeIDs(plan)
-	if err != nil {
-		return err
-	}
-	for i, n := range plan.nodes {
-		t := plan.Targets[i]
-		c := target.NodeConfig{Name: n.name, Alias: t.Alias, RelativeIDs: ids[i]}
-		for _, g := range plan.GroupsOf(t) {
-			c.Groups = append(c.Groups, r.groups[g.Tag])
-		}
-		for _, rule := range n.rules {
-			rule.Units = r.unitMap(rule.luns)
-			c.Rules = append(c.Rules, rule.Rule)
-		}
-		node, err := r.entity.NewNode(c)
-		if err != nil {
-			return plan.Errorf(fmt.Sprintf("target[%d]", i), "%v", err)
-		}
-		r.nodes = append(r.nodes, node)
-	}
-	r.entity.SetDiscovery(target.DiscoveryAuth{CHAP: plan.discovery.chap, Mutual: plan.discovery.mutual})
-	return r.groupPorts(plan)
 }
 
 // limitsOf are the limits of a configuration, the times with their defaults.
@@ -215,14 +161,6 @@ func (r *running) unitMap(luns map[int]string) *scsi.UnitMap {
 		units[scsi.NewLUN(n)] = r.units[name].lu
 	}
 	return scsi.NewUnitMap(r.absent, units)
-}
-
-// serve lets initiators in.
-func (r *running) serve() {
-	r.entity.SetNodes(r.nodes)
-	for _, p := range r.portals {
-		r.groups[p.tag].Serve(p.listener)
-	}
 }
 
 // sync makes all LUNs durable, at once, for one that is slow must not cost the
@@ -252,16 +190,10 @@ func (r *running) sync(log *logrus.Entry) error {
 // close gives back stores and the state directory.
 func (r *running) close() error { return r.end((*unit).close) }
 
-// discard is close before anybody was let in.
-func (r *running) discard() error { return r.end((*unit).discard) }
-
 func (r *running) end(end func(*unit) error) error {
 	var all error
 	for _, u := range r.units {
 		all = errors.Join(all, end(u))
 	}
-	if r.state != nil {
-		all = errors.Join(all, r.state.Close())
-	}
-	return all
+	return errors.Join(all, r.state.Close())
 }

@@ -13,6 +13,7 @@ type Report struct {
 	Warnings []string
 	LUNs     []LUNReport    // in the order of the configuration
 	Targets  []TargetReport // likewise
+	Changes  []string       // what this Apply has changed of what served before, in words
 }
 
 // A LUNReport is how a LUN is.
@@ -58,8 +59,19 @@ func (r Report) URLs() []string {
 	return urls
 }
 
-// report describes what runs.
-func (r *running) report(p *plan) Report {
+// report describes what runs after the change.
+func (c *change) report() Report {
+	out := c.next.report()
+	for _, u := range c.opened {
+		out.Warnings = append(out.Warnings, u.warnings()...)
+	}
+	out.Warnings = append(out.Warnings, c.warnings...)
+	out.Changes = c.changes
+	return out
+}
+
+func (r *running) report() Report {
+	p := r.plan
 	out := Report{Warnings: p.Warnings()}
 	for _, l := range p.LUNs {
 		u := r.units[l.Name]
@@ -68,7 +80,6 @@ func (r *running) report(p *plan) Report {
 			one.Size = u.medium.Geometry().Size
 		}
 		out.LUNs = append(out.LUNs, one)
-		out.Warnings = append(out.Warnings, u.warnings()...)
 	}
 	for i, t := range p.Targets {
 		one := TargetReport{Name: string(p.nodes[i].name), LUNs: map[int]string{}, Access: t.Effective(), CHAP: t.CHAP}

@@ -1,9 +1,8 @@
 package provision
 
 import (
-	"fmt"
-
 	"github.com/isantarget/isantarget/configs"
+	"github.com/isantarget/isantarget/iscsi"
 	"github.com/isantarget/isantarget/scsi"
 )
 
@@ -33,29 +32,38 @@ func (r *running) relativeIDs(plan *plan) ([][]uint16, error) {
 	return ids, nil
 }
 
-// groupPorts tells each logical unit through which ports it is reached. A port is a
-// target port group of its own, with the number of the port: so each path can have
-// its own state.
-func (r *running) groupPorts(plan *plan) error {
-	for _, l := range plan.LUNs {
-		var groups []scsi.PortGroup
-		for i, node := range plan.nodes {
-			if !node.leadsTo(l.Name) {
-				continue
-			}
-			for _, g := range plan.GroupsOf(plan.Targets[i]) {
-				port := r.nodes[i].TargetPort(r.groups[g.Tag])
-				state, preferred := plan.Targets[i].AccessStateOf(g.Tag, l.Name)
-				groups = append(groups, scsi.PortGroup{
-					ID: port.RelativeID, Ports: []*scsi.TargetPort{port}, State: accessState(state), Preferred: preferred,
-				})
-			}
+// portGroups are the target port groups of a LUN. A port is a group of its own, with
+// the number of the port: so each path can have its own state. Where lu has the group
+// already and the configuration says of it what it said before, the state stays that
+// which initiators and operators have given it.
+func (p *plan) portGroups(lun string, ids [][]uint16, before *plan, lu *scsi.LogicalUnit) []scsi.PortGroup {
+	var groups []scsi.PortGroup
+	for i, node := range p.nodes {
+		if !node.leadsTo(lun) {
+			continue
 		}
-		if err := r.units[l.Name].lu.SetPortGroups(groups); err != nil {
-			return fmt.Errorf("LUN %q: %w", l.Name, err)
+		for j, g := range p.GroupsOf(p.Targets[i]) {
+			port := &scsi.TargetPort{Device: string(node.name), Group: uint16(g.Tag), RelativeID: ids[i][j]}
+			state, preferred := p.Targets[i].AccessStateOf(g.Tag, lun)
+			one := scsi.PortGroup{ID: port.RelativeID, Ports: []*scsi.TargetPort{port}, State: accessState(state), Preferred: preferred}
+			if had := lu.PortGroup(port); had != nil && before != nil && before.says(node.name, g.Tag, lun, state, preferred) {
+				one.State, one.Preferred, one.Altered = had.State, had.Preferred, had.Altered
+			}
+			groups = append(groups, one)
 		}
 	}
-	return nil
+	return groups
+}
+
+// says tells whether p has this access state for the path.
+func (p *plan) says(name iscsi.Name, tag int, lun string, state configs.PortState, preferred bool) bool {
+	for i, n := range p.nodes {
+		if n.name == name {
+			s, pref := p.Targets[i].AccessStateOf(tag, lun)
+			return s == state && pref == preferred
+		}
+	}
+	return false
 }
 
 // leadsTo tells whether any initiator sees the LUN of this name.
