@@ -43,7 +43,7 @@
 //   - Only whole blocks are written. An initiator that promises less data than
 //     the CDB asks for has the whole blocks of it written and the rest reported as
 //     residual; a block of which it promises but a part refuses the command, with
-//     nothing written.
+//     nothing written. COMPARE AND WRITE and WRITE ATOMIC want all of their data.
 //   - Logical blocks that read as zeros because they were unmapped stay so
 //     (LBPRZ=1): what cannot be given back is overwritten with zeros.
 //
