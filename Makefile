@@ -28,7 +28,7 @@ daemon: ## the daemon as a process: stop, kill, refusals
 image-test: ## the container image's binary, as far as a machine without a registry can tell
 	@$(TALLY) image
 
-protocol: ## RFC 7143 clause by clause, by an initiator that can be wrong
+protocol: ## clause by clause, by initiators that can be wrong, and by many at once
 	@$(TALLY) protocol
 
 qemu: ## qemu-img and qemu-io on iscsi:// disks

@@ -42,32 +42,36 @@ func stages() []stage {
 		{name: "fuzz", purpose: "each fuzz target for a moment", bound: 6 * time.Minute, run: fuzz},
 		{name: "daemon", purpose: "the daemon as a process: stop, kill, refusals", bound: 5 * time.Minute, peers: race, run: endToEnd("daemon")},
 		{name: "image", purpose: "the container image's binary: static, in an empty root, not as root", bound: 5 * time.Minute, run: endToEnd("image")},
-		{name: "protocol", purpose: "RFC 7143 clause by clause, by an initiator that can be wrong", bound: 10 * time.Minute, peers: race, waits: true, run: endToEnd("protocol")},
+		{name: "protocol", purpose: "clause by clause, by initiators that can be wrong, and by many at once", bound: 10 * time.Minute, peers: race, waits: true, run: endToEnd("protocol", "reservation", "compareandwrite")},
 		{name: "qemu", purpose: "qemu-img and qemu-io on iscsi:// disks", bound: 8 * time.Minute, peers: append(race, "qemu-utils", "qemu-block-extra"), run: endToEnd("qemu")},
 		{name: "conformance", purpose: "libiscsi's iscsi-test-cu in every shape of logical unit", bound: 15 * time.Minute, peers: append(race, "libiscsi-bin"), run: endToEnd("conformance")},
 		{name: "guest", purpose: "the Linux initiator in a QEMU guest", bound: 20 * time.Minute, peers: guest, run: endToEnd("guest")},
 	}
 }
 
-// endToEndPackages are the packages below test/ that are stages of their own.
+// endToEndPackages are the packages below test/ that need a daemon; other stages than unit run them.
 func endToEndPackages() []string {
-	return []string{"daemon", "image", "protocol", "qemu", "conformance", "guest"}
+	return []string{"daemon", "image", "protocol", "reservation", "compareandwrite", "qemu", "conformance", "guest"}
 }
 
-// endToEnd returns the stage of a package below test/.
-func endToEnd(name string) func(context.Context, *runner) {
+// endToEnd returns the stage of packages below test/.
+func endToEnd(names ...string) func(context.Context, *runner) {
 	return func(ctx context.Context, r *runner) {
 		deadline, _ := ctx.Deadline()
 		// The test's own bound comes first, for it prints what every goroutine was at.
 		bound := time.Until(deadline) - 20*time.Second
-		goTest(ctx, r.report, r.root, raceVariable(), "-count=1", "-timeout="+bound.String(), "./test/"+name)
+		args := []string{"-count=1", "-timeout=" + bound.String()}
+		for _, name := range names {
+			args = append(args, "./test/"+name)
+		}
+		goTest(ctx, r.report, r.root, raceVariable(), args...)
 	}
 }
 
 // raceVariable makes the daemons that tests start be built with the race detector.
 func raceVariable() []string { return []string{daemon.RaceVariable + "=1"} }
 
-// unit runs the tests of every package that is no stage of its own.
+// unit runs the tests of every package that no other stage runs.
 func unit(ctx context.Context, r *runner) {
 	own := make([]string, 0, 8)
 	for _, name := range append(endToEndPackages(), "house") {
