@@ -80,11 +80,18 @@ func ParseTransportID(b []byte, at int) (port InitiatorPort, length int, err err
 	default:
 		return port, 0, InvalidFieldInParameterList(at, WholeByte)
 	}
-	if name == "" || len(name) > maxISCSIName || !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return port, 0, wrong
-	}
 	port.Name = strings.ToLower(name) // RFC 7143 4.2.7.2: names are compared so
+	if !isInitiatorName(name) || !isInitiatorName(port.Name) {
+		return InitiatorPort{}, 0, wrong
+	}
 	return port, transportIDHeader + n, nil
+}
+
+// isInitiatorName tells whether name could be an iSCSI name, as far as what is recorded
+// and shown of it depends on that.
+func isInitiatorName(name string) bool {
+	odd := func(r rune) bool { return r <= ' ' || r == 0x7f || r == ',' }
+	return name != "" && len(name) <= maxISCSIName && utf8.ValidString(name) && !strings.ContainsFunc(name, odd)
 }
 
 // parseISID reads the hexadecimal digits of an ISID, whose leading zeros may be missing.
