@@ -293,3 +293,90 @@ func TestSegmentTooLong_RFC7143_13_12(t *testing.T) {
 		t.Run(opcode.String(), func(t *testing.T) { (&peer{p.Connection, t}).closed() })
 	}
 }
+
+// A write that fails at once lets the data that is under way run out, takes none of it
+// and answers then; the connection goes on (11.4.3).
+func TestDataOfFailedWrite_RFC7143_11_4_3(t *testing.T) {
+	d := serve(t, standard)
+	for _, keys := range [][]string{
+		{"InitialR2T=No", "ImmediateData=Yes", "FirstBurstLength=65536", "MaxBurstLength=65536"},
+		{"InitialR2T=No", "ImmediateData=No", "FirstBurstLength=8192", "MaxBurstLength=8192"},
+		{"InitialR2T=Yes", "ImmediateData=Yes", "FirstBurstLength=512", "MaxBurstLength=512"},
+		{"InitialR2T=Yes", "ImmediateData=No"},
+	} {
+		p := ready(t, d, offer(append(keys, "DataDigest=CRC32C")...))
+		for name, c := range map[string]initiator.Command{
+			"beyond the end": {CDB: write10(0xfffffff0, 200), Write: fill('x', 200)},
+			"no such LUN":    {LUN: initiator.LUN(99), CDB: write10(0, 200), Write: fill('x', 200)},
+			"no such opcode": {CDB: make10(0xbf), Write: fill('x', 200)},
+		} {
+			c.SegmentLength = 1000
+			if r := p.run(c); r.Status != statusCheckCondition {
+				t.Errorf("%s: status %02x", name, r.Status)
+			}
+			if got, err := p.Ping([]byte("in step"), true); err != nil || string(got) != "in step" {
+				t.Fatalf("after %s: %q, %v", name, got, err)
+			}
+		}
+		data := noise(11, 200)
+		p.good(write(0, data))
+		if got := p.good(initiator.Command{CDB: read10(0, 200), Read: len(data)}); !bytes.Equal(got.Data, data) {
+			t.Error("other data comes back")
+		}
+	}
+}
+
+func make10(opcode byte) []byte { return cdb10(opcode, 0, 0) }
+
+// The largest transfers there are: done, or refused, but never by memory without bound
+// (11.3.4, SBC-3 6.6.4 MAXIMUM TRANSFER LENGTH).
+func TestLargeTransfers_RFC7143_11_3_4(t *testing.T) {
+	d := serve(t, "[limits]\nmemory = \"64MiB\"\n"+standard)
+	p := ready(t, d, offer("MaxBurstLength=16776192", "FirstBurstLength=262144", "InitialR2T=No", "MaxRecvDataSegmentLength=1048576"))
+	done := 0
+	for _, blocks := range []int{2048, 8192, 16384, 32768, 65535} {
+		data := noise(uint64(blocks), blocks)
+		w, r := p.run(write(0, data)), p.run(initiator.Command{CDB: read10(0, uint16(blocks)), Read: len(data)})
+		if w.Status != r.Status {
+			t.Errorf("%d blocks: the write ends with %02x, the read with %02x", blocks, w.Status, r.Status)
+		}
+		if key, code := w.SenseCode(); w.Status != statusGood && (key != senseIllegalRequest || code != 0x2400) {
+			t.Errorf("%d blocks: status %02x, sense %x %04x", blocks, w.Status, key, code)
+		}
+		if w.Status == statusGood {
+			done++
+			if !bytes.Equal(r.Data, data) {
+				t.Errorf("%d blocks: other data comes back", blocks)
+			}
+		}
+	}
+	if done < 2 {
+		t.Errorf("only %d sizes from 1 MiB on are served", done)
+	}
+}
+
+// An Expected Data Transfer Length of 4 GiB is a number, not a buffer (11.3.4).
+func TestExpectedFourGiB_RFC7143_11_3_4(t *testing.T) {
+	d := serve(t, standard)
+	p := ready(t, d, offer("InitialR2T=No", "ImmediateData=Yes", "FirstBurstLength=65536"))
+	const all = 0xffffffff
+	for range 32 {
+		r := p.good(initiator.Command{CDB: read10(0, 1), Read: blockSize, Expected: new(uint32(all))})
+		if !r.Underflow || r.Residual != all-blockSize {
+			t.Errorf("read: underflow %v, residual %d", r.Underflow, r.Residual)
+		}
+		w := write(0, fill('w', 1))
+		w.Expected = new(uint32(all))
+		r = p.good(w)
+		if !r.Underflow || r.Residual != all-blockSize {
+			t.Errorf("write: underflow %v, residual %d", r.Underflow, r.Residual)
+		}
+		r = p.good(initiator.Command{CDB: testUnitReady(), Read: 1, Expected: new(uint32(all))})
+		if !r.Underflow || r.Residual != all {
+			t.Errorf("no data: underflow %v, residual %d", r.Underflow, r.Residual)
+		}
+	}
+	if rss := residentBytes(t, d); rss > 256<<20 {
+		t.Errorf("the daemon takes %d MiB", rss>>20)
+	}
+}

@@ -123,8 +123,8 @@ func TestNegotiationIrrelevant_RFC7143_6_2(t *testing.T) {
 // A declaration has no answer (6.2); the target makes its own, within the rule.
 func TestNegotiationDeclared_RFC7143_13_12(t *testing.T) {
 	d := serve(t, standard)
-	for _, n := range []string{"512", "0x10000", "16777215"} {
-		p := ready(t, d, offer("MaxRecvDataSegmentLength="+n, "InitiatorAlias=a test"))
+	for _, n := range []string{"512", "513", "1023", "4095", "0x10000", "16777215"} {
+		p := ready(t, d, offer("MaxRecvDataSegmentLength="+n, "InitiatorAlias=a test", "DataDigest=CRC32C", "MaxBurstLength=65536"))
 		if got := p.Answers["InitiatorAlias"]; got != "" {
 			t.Errorf("InitiatorAlias is answered with %q", got)
 		}

@@ -138,6 +138,16 @@ func TestReservedBits_RFC7143_11(t *testing.T) {
 	if r.Data[0] != 'o' {
 		t.Errorf("read %x", r.Data[:4])
 	}
+	// So are additional headers where none is of use (11.2.2).
+	ping := initiator.PDU{AHS: make([]byte, iscsi.MaxAHSLength), Data: []byte("ping")}
+	(&iscsi.NopOut{Immediate: true, InitiatorTaskTag: p.Session.NextTag(), TargetTransferTag: iscsi.ReservedTag, CmdSN: p.Session.CmdSN}).Marshal(&ping.BHS)
+	task, err := p.Request(&ping, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := task.Await(); err != nil || string(answer.Data) != "ping" {
+		t.Errorf("a ping with 1020 bytes of additional headers: %+v, %v", answer, err)
+	}
 }
 
 // Garbage in the full feature phase: whatever comes, the daemon lives, others do not

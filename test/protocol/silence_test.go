@@ -16,6 +16,7 @@ import (
 // Who connects and does not log in is sent away after a while, however slowly he
 // speaks; who has logged in does not notice (6.3).
 func TestSilentLogin_RFC7143_6_3(t *testing.T) {
+	t.Parallel() // it waits
 	d := serve(t, "[limits]\nlogin-timeout = \"1s\"\n"+standard)
 	bystander(t, d)
 	silent, half, slow := dial(t, d), dial(t, d), dial(t, d)
@@ -40,6 +41,7 @@ func TestSilentLogin_RFC7143_6_3(t *testing.T) {
 // Hundreds of connections that say nothing keep nobody out who has a session, and
 // their places are free again after the login timeout.
 func TestHalfOpenLogins(t *testing.T) {
+	t.Parallel() // it waits
 	d := serve(t, "[limits]\nlogin-timeout = \"1s\"\nconnections = 200\n"+standard)
 	bystander(t, d)
 	var all []net.Conn
