@@ -90,7 +90,7 @@ func (b *Builder) copyContext(destination string) {
 			ignored = append(ignored, strings.Trim(line, "/"))
 		}
 	}
-	list := b.tool("git", "-C", b.context, "ls-files", "-co", "--exclude-standard", "-z")
+	list := b.tool("git", "-c", "safe.directory=*", "-C", b.context, "ls-files", "-co", "--exclude-standard", "-z")
 	for name := range strings.SplitSeq(strings.TrimRight(list, "\x00"), "\x00") {
 		if name == "" || matches(ignored, name) {
 			continue

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -47,9 +48,9 @@ func (p Package) Missing() string {
 	return strings.Join(lacks, ", ")
 }
 
-// Need skips the test, saying why, unless each of the named Debian packages is complete on this machine.
-func Need(t testing.TB, names ...string) {
-	t.Helper()
+// Lacking says which of the named Debian packages is not complete on this machine, and what to do; it is empty when all
+// are. It panics on a name that [Packages] does not list.
+func Lacking(names ...string) string {
 	known := make(map[string]Package)
 	for _, p := range Packages() {
 		known[p.Name] = p
@@ -57,10 +58,19 @@ func Need(t testing.TB, names ...string) {
 	for _, name := range names {
 		p, ok := known[name]
 		if !ok {
-			t.Fatalf("peer.Packages does not list %q", name)
+			panic(fmt.Sprintf("peer: no package %q", name))
 		}
 		if lacks := p.Missing(); lacks != "" {
-			t.Skipf("needs %s, which is not on this machine (apt-get install %s)", lacks, name)
+			return fmt.Sprintf("needs %s, which is not on this machine (apt-get install %s)", lacks, name)
 		}
+	}
+	return ""
+}
+
+// Need skips the test, saying why, unless each of the named Debian packages is complete on this machine.
+func Need(t testing.TB, names ...string) {
+	t.Helper()
+	if lacking := Lacking(names...); lacking != "" {
+		t.Skip(lacking)
 	}
 }

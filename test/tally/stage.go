@@ -34,7 +34,7 @@ const module = "github.com/isantarget/isantarget"
 
 // stages are all of them, in their order.
 func stages() []stage {
-	race := slices.Clip([]string{"gcc", "libc6-dev"})
+	race := slices.Clip(compiler())
 	guest := append(race, "qemu-system-x86", "mmdebstrap", "e2fsprogs", "cpio", "xz-utils")
 	return []stage{
 		{name: "check", purpose: "formatting, vet, staticcheck, build without cgo, the rules of the house", bound: 10 * time.Minute, run: check},
@@ -46,12 +46,13 @@ func stages() []stage {
 		{name: "qemu", purpose: "qemu-img and qemu-io on iscsi:// disks", bound: 8 * time.Minute, peers: append(race, "qemu-utils", "qemu-block-extra"), run: endToEnd("qemu")},
 		{name: "conformance", purpose: "libiscsi's iscsi-test-cu in every shape of logical unit", bound: 15 * time.Minute, peers: append(race, "libiscsi-bin"), run: endToEnd("conformance")},
 		{name: "guest", purpose: "the Linux initiator in a QEMU guest", bound: 20 * time.Minute, peers: guest, run: endToEnd("guest")},
+		{name: "cluster", purpose: "what clusters ask of a shared disk, in two QEMU guests", bound: 20 * time.Minute, peers: guest, run: endToEnd("cluster")},
 	}
 }
 
 // endToEndPackages are the packages below test/ that need a daemon; other stages than unit run them.
 func endToEndPackages() []string {
-	return []string{"daemon", "image", "protocol", "reservation", "compareandwrite", "qemu", "conformance", "guest"}
+	return []string{"daemon", "image", "protocol", "reservation", "compareandwrite", "qemu", "conformance", "guest", "cluster"}
 }
 
 // endToEnd returns the stage of packages below test/.
@@ -68,8 +69,16 @@ func endToEnd(names ...string) func(context.Context, *runner) {
 	}
 }
 
-// raceVariable makes the daemons that tests start be built with the race detector.
-func raceVariable() []string { return []string{daemon.RaceVariable + "=1"} }
+// compiler is what the race detector's runtime is linked with.
+func compiler() []string { return []string{"gcc", "libc6-dev"} }
+
+// raceVariable makes the daemons that tests start be built with the race detector, where that is possible.
+func raceVariable() []string {
+	if peer.Lacking(compiler()...) != "" {
+		return []string{daemon.RaceVariable + "=0"}
+	}
+	return []string{daemon.RaceVariable + "=1"}
+}
 
 // unit runs the tests of every package that no other stage runs.
 func unit(ctx context.Context, r *runner) {
@@ -83,7 +92,13 @@ func unit(ctx context.Context, r *runner) {
 		return
 	}
 	packages = slices.DeleteFunc(packages, func(p string) bool { return slices.Contains(own, p) })
-	goTest(ctx, r.report, r.root, raceVariable(), append([]string{"-race", "-timeout=8m"}, packages...)...)
+	args := []string{"-timeout=8m"}
+	if lacking := peer.Lacking(compiler()...); lacking == "" {
+		args = append(args, "-race")
+	} else {
+		r.report.skip("the race detector in all tests", lacking)
+	}
+	goTest(ctx, r.report, r.root, raceVariable(), append(args, packages...)...)
 	// The tests that count allocations are not built for the race detector.
 	goTest(ctx, r.report, r.root, nil, append([]string{"-run=Alloc", "-timeout=2m"}, packages...)...)
 }
