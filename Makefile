@@ -2,7 +2,7 @@
 
 TALLY = go run ./test/tally
 
-.PHONY: help test check unit fuzz e2e daemon image-test protocol qemu conformance guest build image clean
+.PHONY: help test check unit fuzz e2e daemon image-test protocol qemu conformance guest cluster build image clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -20,7 +20,7 @@ fuzz: ## each fuzz target for a moment
 	@$(TALLY) fuzz
 
 e2e: ## every end to end test
-	@$(TALLY) daemon image protocol qemu conformance guest
+	@$(TALLY) daemon image protocol qemu conformance guest cluster
 
 daemon: ## the daemon as a process: stop, kill, refusals
 	@$(TALLY) daemon
@@ -44,6 +44,9 @@ endif
 
 guest: ## the Linux initiator in a QEMU guest, which is built in the user's cache directory
 	@$(TALLY) guest
+
+cluster: ## what clusters ask of a shared disk, in two such guests: reservations, fencing, multipath, OCFS2
+	@$(TALLY) cluster
 
 build: ## the static binary, ./isantarget
 	CGO_ENABLED=0 go build -trimpath -o isantarget ./cmd/isantarget

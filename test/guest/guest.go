@@ -40,7 +40,7 @@ func Build(t testing.TB) string {
 	dir := filepath.Join(cache, "isantarget", "guest")
 	ctx, cancel := context.WithTimeout(context.Background(), buildBound)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "lab/build", dir)
+	cmd := exec.CommandContext(ctx, "../guest/lab/build", dir) // from any folder of test
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
@@ -51,9 +51,40 @@ func Build(t testing.TB) string {
 	return dir
 }
 
+// A machine is what distinguishes one guest from another.
+type machine struct {
+	name      string
+	address   string // of a second network card; "": there is none
+	here, far string // the sockets of that card and of the other guest's
+}
+
 // Boot starts a guest from the image in a directory of [Build] and waits until it takes scripts. The guest ends with
 // the test.
 func Boot(t testing.TB, image string) *Guest {
+	t.Helper()
+	g := start(t, image, machine{name: "guest"})
+	g.awaitBoot(t)
+	return g
+}
+
+// BootPair starts two guests whose second network cards are linked. In the guests they are called one and two.
+func BootPair(t testing.TB, image string) (one, two *Guest) {
+	t.Helper()
+	cable, err := os.MkdirTemp("", "isantarget-cable-") // a socket's path must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(cable) })
+	a, b := filepath.Join(cable, "a"), filepath.Join(cable, "b")
+	one = start(t, image, machine{name: "one", address: "10.9.9.1", here: a, far: b})
+	two = start(t, image, machine{name: "two", address: "10.9.9.2", here: b, far: a})
+	one.awaitBoot(t)
+	two.awaitBoot(t)
+	return one, two
+}
+
+// start starts QEMU.
+func start(t testing.TB, image string, m machine) *Guest {
 	t.Helper()
 	g := &Guest{dir: t.TempDir(), ended: make(chan struct{})}
 	g.console = filepath.Join(t.TempDir(), "console")
@@ -62,7 +93,7 @@ func Boot(t testing.TB, image string) *Guest {
 		t.Fatal(err)
 	}
 	defer console.Close()
-	g.qemu = exec.Command("qemu-system-x86_64", arguments(t, image, g.dir)...)
+	g.qemu = exec.Command("qemu-system-x86_64", arguments(t, image, g.dir, m)...)
 	g.qemu.Stdout, g.qemu.Stderr = console, console
 	g.qemu.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := g.qemu.Start(); err != nil {
@@ -76,16 +107,21 @@ func Boot(t testing.TB, image string) *Guest {
 		g.qemu.Process.Kill()
 		<-g.ended
 	})
-	if err := g.await("booted", bootBound); err != nil {
-		t.Fatalf("the guest did not boot: %v\n%s", err, g.consoleText())
-	}
 	return g
 }
 
+// awaitBoot waits until the guest takes scripts.
+func (g *Guest) awaitBoot(t testing.TB) {
+	t.Helper()
+	if err := g.await("booted", bootBound); err != nil {
+		t.Fatalf("the guest did not boot: %v\n%s", err, g.consoleText())
+	}
+}
+
 // arguments are QEMU's: a machine without firmware and PCI, which boots in seconds under emulation.
-func arguments(t testing.TB, image, share string) []string {
+func arguments(t testing.TB, image, share string, m machine) []string {
 	file := func(name string) string { return filepath.Join(image, name) }
-	return []string{
+	args := []string{
 		"-no-user-config", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
 		"-M", "microvm,x-option-roms=off,rtc=on", "-accel", "tcg,thread=multi", "-m", "512", "-smp", "1",
 		"-cpu", "Nehalem-v1", // has the CRC32C instruction, and is quicker to emulate than "max"
@@ -93,12 +129,19 @@ func arguments(t testing.TB, image, share string) []string {
 		// This machine has no timer to measure the time stamp counter against, and the emulation passes the host's on:
 		// the kernel hangs at boot unless it is told the rate.
 		"-append", fmt.Sprintf("console=ttyS0 quiet loglevel=3 panic=-1 nokaslr mitigations=off tsc=reliable no_timer_check "+
-			"random.trust_cpu=on cryptomgr.notests net.ifnames=0 rdinit=/init tsc_early_khz=%d", counterRate(t)),
+			"random.trust_cpu=on cryptomgr.notests net.ifnames=0 rdinit=/init tsc_early_khz=%d lab.name=%s lab.address=%s",
+			counterRate(t), m.name, m.address),
 		"-device", "virtio-rng-device",
 		"-drive", "if=none,id=root,format=raw,snapshot=on,cache=unsafe,file=" + file("root.img"), "-device", "virtio-blk-device,drive=root",
 		"-fsdev", "local,id=lab,security_model=none,path=" + share, "-device", "virtio-9p-device,fsdev=lab,mount_tag=lab",
 		"-netdev", "user,id=net,ipv6=off", "-device", "virtio-net-device,netdev=net",
 	}
+	if m.address != "" {
+		args = append(args,
+			"-netdev", "dgram,id=cable,local.type=unix,local.path="+m.here+",remote.type=unix,remote.path="+m.far,
+			"-device", "virtio-net-device,netdev=cable,mac=52:54:00:00:00:0"+m.address[len(m.address)-1:])
+	}
+	return args
 }
 
 // counterRate returns the rate of the host's time stamp counter in kHz.
