@@ -84,6 +84,9 @@ func (p *Provisioner) newUnit(l configs.LUN, keep *state.Directory, hangBound ti
 	}
 	u.lu.Report = u.report
 	u.lu.HangBound = hangBound
+	if lost := u.lu.Reservations().Lost; lost != nil {
+		u.report(lost)
+	}
 	return u, nil
 }
 

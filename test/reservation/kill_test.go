@@ -1,12 +1,18 @@
 package reservation
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/isantarget/isantarget/internal/initiator"
+	"github.com/isantarget/isantarget/scsi"
 	"github.com/isantarget/isantarget/test/daemon"
 )
 
@@ -236,6 +242,63 @@ func restart(t *testing.T, d *daemon.Daemon, hosts []*host) {
 	d.Restart()
 	for _, h := range hosts {
 		h.up(d)
+	}
+}
+
+// TestDamagedRecordKeepsTheDiskClosed: the daemon starts and says so, and nobody reaches
+// a disk of which it is not known whom to keep out.
+func TestDamagedRecordKeepsTheDiskClosed(t *testing.T) {
+	state := t.TempDir()
+	d := daemon.Start(t, daemon.Config{File: configuration(t, fmt.Sprintf(`
+state = %q
+
+[[portal-group]]
+tag = 1
+listen = ["127.0.0.1:%d"]
+
+[[lun]]
+name = "disk"
+kind = "memory"
+size = "16MiB"
+
+[[target]]
+name = %q
+luns = { 0 = "disk" }
+`, state, daemon.FreePort(t), daemon.Target))})
+	hosts := newHosts(t, d, 1)
+	hosts[0].out(good, out{action: register, newKey: 1, flags: aptpl})
+	d.Kill()
+	records, err := filepath.Glob(filepath.Join(state, "lu", "*", "reservation.json"))
+	if err != nil || len(records) != 1 {
+		t.Fatalf("records: %q, %v", records, err)
+	}
+	record, err := os.ReadFile(records[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(records[0], bytes.Replace(record, []byte("0001"), []byte("0002"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d.Restart()
+	if err := hosts[0].tryUp(d.Address()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the first hears of the new nexus
+		hosts[0].do(initiator.Command{CDB: make([]byte, 6)})
+	}
+	for name, c := range map[string]initiator.Command{
+		"TEST UNIT READY":        {CDB: make([]byte, 6)},
+		"WRITE":                  {CDB: []byte{0x2a, 8: 1, 9: 0}, Write: make([]byte, blockLength)},
+		"PERSISTENT RESERVE IN":  {CDB: []byte{0x5e, 8: 8, 9: 0}, Read: 8},
+		"PERSISTENT RESERVE OUT": out{action: register, newKey: 1}.command(),
+	} {
+		r := hosts[0].do(c)
+		if key, code := r.SenseCode(); r.Status != checkCondition || key != 2 || scsi.SenseCode(code) != scsi.ASCLogicalUnitNotReadyManualInterventionRequired {
+			t.Errorf("%s: status %02Xh, %X/%04X; want NOT READY, MANUAL INTERVENTION REQUIRED", name, r.Status, key, code)
+		}
+	}
+	if log := d.Log(); !strings.Contains(log, "cannot be trusted") || !strings.Contains(log, "checksum") {
+		t.Errorf("the log does not say why:\n%s", log)
 	}
 }
 
