@@ -50,9 +50,9 @@ func (p *DataIn) Unmarshal(h *BHS) error {
 	case p.HasStatus && !p.Final:
 		return fieldError(OpDataIn, "S", 1, "status comes with the final PDU only", "11.7.3")
 	case p.Overflow && p.Underflow:
-		return fieldError(OpDataIn, "Flags", uint64(h[1]), "overflow and underflow exclude each other", "11.7.1")
+		return fieldError(OpDataIn, "Flags", uint64(h[1]), "overflow and underflow exclude each other", "11.7.3")
 	case (p.Overflow || p.Underflow) && !p.HasStatus:
-		return fieldError(OpDataIn, "Flags", uint64(h[1]), "a residual needs the S bit", "11.7.1")
+		return fieldError(OpDataIn, "Flags", uint64(h[1]), "a residual needs the S bit", "11.7.3")
 	case p.InitiatorTaskTag == ReservedTag:
 		return fieldError(OpDataIn, "Initiator Task Tag", uint64(ReservedTag), "data belongs to a command", "11.7.4")
 	}

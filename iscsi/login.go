@@ -23,7 +23,7 @@ func (s Stage) String() string {
 	return "reserved stage"
 }
 
-// VersionRFC7143 is the only protocol version there is (RFC 7143 11.12.5).
+// VersionRFC7143 is the only protocol version there is (RFC 7143 11.12.4).
 const VersionRFC7143 uint8 = 0x00
 
 const (

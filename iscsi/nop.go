@@ -64,7 +64,7 @@ func (p *NopIn) Unmarshal(h *BHS) error {
 	p.ExpCmdSN = h.uint32(28)
 	p.MaxCmdSN = h.uint32(32)
 	if p.InitiatorTaskTag != ReservedTag && p.TargetTransferTag != ReservedTag {
-		return fieldError(OpNopIn, "Target Transfer Tag", uint64(p.TargetTransferTag), "an answer to a NOP-Out asks for no answer", "11.19.2")
+		return fieldError(OpNopIn, "Target Transfer Tag", uint64(p.TargetTransferTag), "an answer to a NOP-Out asks for no answer", "11.19.1")
 	}
 	return nil
 }

@@ -52,7 +52,7 @@ func (p *SCSICommand) Unmarshal(h *BHS) error {
 	case !p.Read && !p.Write && p.Length != 0:
 		return fieldError(OpSCSICommand, "Expected Data Transfer Length", uint64(p.Length), "data is expected but R and W are both 0", "11.3.1")
 	case p.Attribute > AttributeACA:
-		return fieldError(OpSCSICommand, "ATTR", uint64(p.Attribute), "reserved task attribute", "11.3.1.2")
+		return fieldError(OpSCSICommand, "ATTR", uint64(p.Attribute), "reserved task attribute", "11.3.1")
 	case p.InitiatorTaskTag == ReservedTag:
 		return fieldError(OpSCSICommand, "Initiator Task Tag", uint64(ReservedTag), "reserved value", "11.2.1.8")
 	}

@@ -3,7 +3,7 @@ package iscsi
 import "fmt"
 
 // A TaskManagementFunction is what a task management request asks for (RFC 7143
-// 11.5.1, RFC 7144 4.2).
+// 11.5.1, RFC 7144).
 type TaskManagementFunction uint8
 
 // Task management functions. From QUERY TASK on they are those of RFC 7144, which
@@ -55,7 +55,7 @@ func (f TaskManagementFunction) String() string {
 }
 
 // A TaskManagementStatus is the Response field of a task management response
-// (RFC 7143 11.6.1, RFC 7144 4.3).
+// (RFC 7143 11.6.1, RFC 7144).
 type TaskManagementStatus uint8
 
 // Task management responses. FunctionSucceeded is that of RFC 7144.

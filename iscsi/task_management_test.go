@@ -43,7 +43,7 @@ func FuzzTaskManagementResponse(f *testing.F) {
 	fuzzPDU[TaskManagementResponse](f, taskManagementResponseWire)
 }
 
-// The numbers of 11.5.1 and RFC 7144 4.2, and of 11.6.1 and RFC 7144 4.3.
+// The numbers of 11.5.1 and RFC 7144, and of 11.6.1 and RFC 7144.
 func TestTaskManagementNumbers_RFC7143_11_5_1(t *testing.T) {
 	for n, name := range []string{1: "ABORT TASK", 2: "ABORT TASK SET", 3: "CLEAR ACA", 4: "CLEAR TASK SET", 5: "LOGICAL UNIT RESET", 6: "TARGET WARM RESET",
 		7: "TARGET COLD RESET", 8: "TASK REASSIGN", 9: "QUERY TASK", 10: "QUERY TASK SET", 11: "I_T NEXUS RESET", 12: "QUERY ASYNCHRONOUS EVENT", 13: "task management function 13"} {

@@ -236,7 +236,7 @@ func (t *Task) onR2T(p *PDU) error {
 	limit := t.c.Session.Parameters.MaxBurstLength
 	switch {
 	case int(r.R2TSN) != len(t.R2Ts):
-		return violation("11.8.3", "R2TSN %d, expected %d", r.R2TSN, len(t.R2Ts))
+		return violation("11.8.2", "R2TSN %d, expected %d", r.R2TSN, len(t.R2Ts))
 	case int(r.Length) > limit:
 		return violation("11.8.4", "an R2T for %d bytes, MaxBurstLength is %d", r.Length, limit)
 	case int(r.BufferOffset)+int(r.Length) > t.expected():

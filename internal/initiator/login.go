@@ -227,7 +227,7 @@ func (e *exchange) collect(stage iscsi.Stage, request iscsi.LoginRequest) (*Logi
 			break
 		}
 		if step.Pieces == maxLoginSteps {
-			return nil, violation("11.13.2", "an answer in more than %d pieces", maxLoginSteps)
+			return nil, violation("11.13.7", "an answer in more than %d pieces", maxLoginSteps)
 		}
 		if err := e.send(iscsi.LoginRequest{CSG: stage}, nil); err != nil {
 			return nil, err
@@ -236,9 +236,9 @@ func (e *exchange) collect(stage iscsi.Stage, request iscsi.LoginRequest) (*Logi
 	r := &step.Response
 	switch {
 	case r.CSG != stage:
-		return nil, violation("11.13.4", "CSG is %v in the answer to a request in %v", r.CSG, stage)
+		return nil, violation("11.13", "CSG is %v in the answer to a request in %v", r.CSG, stage)
 	case r.Transit && (!request.Transit || r.NSG > request.NSG):
-		return nil, violation("11.13.1", "transit to %v, asked for was %v (%v)", r.NSG, request.NSG, request.Transit)
+		return nil, violation("11.13.6", "transit to %v, asked for was %v (%v)", r.NSG, request.NSG, request.Transit)
 	}
 	var err error
 	if step.Pairs, err = iscsi.ParseText(text, iscsi.TextLimits{}); err != nil {
@@ -292,13 +292,13 @@ func (e *exchange) receive() (r iscsi.LoginResponse, data []byte, err error) {
 		}
 		return r, nil, refusal
 	case r.InitiatorTaskTag != e.itt:
-		return r, nil, violation("11.12.6", "task tag %08x in the answer to %08x", r.InitiatorTaskTag, e.itt)
+		return r, nil, violation("11.13", "task tag %08x in the answer to %08x", r.InitiatorTaskTag, e.itt)
 	case r.ISID != e.l.ISID:
 		return r, nil, violation("11.13", "ISID %v in the answer to %v", r.ISID, e.l.ISID)
 	case !first && r.StatSN != e.c.ExpStatSN:
 		return r, nil, violation("4.2.2.2", "StatSN %d of a Login Response, expected %d", r.StatSN, e.c.ExpStatSN)
 	case r.VersionActive != iscsi.VersionRFC7143:
-		return r, nil, violation("11.13.4", "active version %d", r.VersionActive)
+		return r, nil, violation("11.13.2", "active version %d", r.VersionActive)
 	}
 	e.c.ExpStatSN = r.StatSN + 1
 	return r, p.Data, nil

@@ -102,8 +102,8 @@ func TestLoginJudges(t *testing.T) {
 		"no answer":          {nil, "", "6.2", "MaxConnections"},
 		"TSIH 0":             {func(m *iscsi.LoginResponse) { m.TSIH = 0 }, "MaxConnections=1 ", "11.13.3", "TSIH"},
 		"value out of range": {nil, "MaxConnections=0 ", "13.2", "MaxConnections"},
-		"another stage":      {func(m *iscsi.LoginResponse) { m.Transit, m.CSG = false, 0 }, "MaxConnections=1 ", "11.13.4", "CSG"},
-		"another version":    {func(m *iscsi.LoginResponse) { m.VersionActive = 1 }, "MaxConnections=1 ", "11.13.4", "version"},
+		"another stage":      {func(m *iscsi.LoginResponse) { m.Transit, m.CSG = false, 0 }, "MaxConnections=1 ", "11.13", "CSG"},
+		"another version":    {func(m *iscsi.LoginResponse) { m.VersionActive = 1 }, "MaxConnections=1 ", "11.13.2", "version"},
 		"no text":            {nil, "MaxConnections ", "6.1", "="},
 	} {
 		t.Run(name, func(t *testing.T) {

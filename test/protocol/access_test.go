@@ -108,8 +108,8 @@ luns = { 0 = "b" }
 	_ = d
 }
 
-// A session may span the portals of one group, and not those of two (4.4.2).
-func TestPortalGroups_RFC7143_4_4_2(t *testing.T) {
+// A session may span the portals of one group, and not those of two (4.4.1).
+func TestPortalGroups_RFC7143_4_4_1(t *testing.T) {
 	ports := []int{daemon.FreePort(t), daemon.FreePort(t), daemon.FreePort(t)}
 	d := serveFile(t, fmt.Sprintf(`
 [[portal-group]]

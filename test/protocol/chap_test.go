@@ -93,8 +93,8 @@ func TestCHAPMutualWrongSecret_RFC7143_12_1_3(t *testing.T) {
 }
 
 // The target answers no challenge that is its own, on this connection or on another,
-// and answers none before the initiator is proven (12.1.3).
-func TestCHAPReflection_RFC7143_12_1_3(t *testing.T) {
+// and answers none before the initiator is proven (9.2.1).
+func TestCHAPReflection_RFC7143_9_2_1(t *testing.T) {
 	d := serve(t, secretFiles(t, guarded))
 	p := dial(t, d)
 	err := p.Login(withCHAP(initiator.CHAP{User: "alice", Reflect: true}))

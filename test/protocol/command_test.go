@@ -165,7 +165,7 @@ func TestStatusWithData_RFC7143_11_7_3(t *testing.T) {
 
 // LUNs are 8 bytes, in the formats of SAM-5 4.7; those that lead nowhere end as SPC-4
 // has it, and no part of the number is overlooked.
-func TestLUNFormats_RFC7143_11_3_3(t *testing.T) {
+func TestLUNFormats_RFC7143_11_2_1_7(t *testing.T) {
 	d := serve(t, standard)
 	p := ready(t, d, normal(nil))
 	for _, lun := range []uint64{0, 1 << 48} {

@@ -14,7 +14,7 @@ import (
 // Every way that data may travel: solicited, unsolicited, immediate, in bursts and
 // segments of all sizes; what is read is what was written. The initiator holds each
 // R2T and Data-In to what was agreed (13.10 to 13.14, 13.17, 11.7, 11.8).
-func TestDataTransfer_RFC7143_4_2_5(t *testing.T) {
+func TestDataTransfer_RFC7143_4_2_5_2(t *testing.T) {
 	d := serve(t, standard)
 	seed := uint64(100)
 	for _, initialR2T := range []string{"Yes", "No"} {

@@ -135,8 +135,8 @@ initiators = ["`+bob+`"]
 	}
 }
 
-// A version above ours is no reason to refuse one who speaks ours too (11.12.5).
-func TestLoginVersion_RFC7143_11_12_5(t *testing.T) {
+// A version above ours is no reason to refuse one who speaks ours too (11.12.4).
+func TestLoginVersion_RFC7143_11_12_4(t *testing.T) {
 	d := serve(t, standard)
 	login(t, d, normal(func(l *initiator.Login) { l.VersionMax = 0xff })).alive()
 }

@@ -80,8 +80,8 @@ func TestSNACK_RFC7143_11_16(t *testing.T) {
 }
 
 // Requests whose fields contradict each other end in a Reject or the end of the
-// session, and nothing comes of them (7.6, 11.3.1, 11.2.1.8, 11.10.2, 11.18.1).
-func TestRejectFields_RFC7143_7_6(t *testing.T) {
+// session, and nothing comes of them (7.7, 11.3.1, 11.2.1.8, 11.10.2, 11.18.1).
+func TestRejectFields_RFC7143_7_7(t *testing.T) {
 	d := serve(t, standard)
 	bystander(t, d)
 	for name, edit := range map[string]func(p *peer, h *iscsi.BHS){

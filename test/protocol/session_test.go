@@ -108,8 +108,8 @@ func TestMaxConnections_RFC7143_13_2(t *testing.T) {
 }
 
 // Who joins must be the one whose session it is, through the same portal group, with
-// all the proof that the leading connection gave (6.3.3).
-func TestJoinForbidden_RFC7143_6_3_3(t *testing.T) {
+// all the proof that the leading connection gave (6.3.1).
+func TestJoinForbidden_RFC7143_6_3_1(t *testing.T) {
 	d := serve(t, secretFiles(t, guarded))
 	chap := func() *initiator.CHAP { return &initiator.CHAP{User: "alice", Secret: secrets["alice"]} }
 	l := offer("MaxConnections=4")
@@ -188,8 +188,8 @@ func TestCmdSNOverConnections_RFC7143_4_2_2_1(t *testing.T) {
 }
 
 // Answers come over the connection of their command, each with its own StatSN, and
-// all connections work at once (4.2.1, 4.2.2.2).
-func TestConnectionAllegiance_RFC7143_4_2_1(t *testing.T) {
+// all connections work at once (4.2.5.1, 4.2.2.2).
+func TestConnectionAllegiance_RFC7143_4_2_5_1(t *testing.T) {
 	d := serve(t, standard)
 	p := ready(t, d, offer("MaxConnections=4", "HeaderDigest=CRC32C"))
 	keys := [][]string{{"DataDigest=CRC32C", "MaxRecvDataSegmentLength=4096"}, {"HeaderDigest=CRC32C"}, {}}

@@ -10,9 +10,9 @@ import (
 	"github.com/isantarget/isantarget/iscsi"
 )
 
-// TCP knows no PDUs: many may come in one piece and one in many (4.2.6). A mix of
+// TCP knows no PDUs: many may come in one piece and one in many (4.2.9). A mix of
 // requests is laid out as one stream and sent in pieces of every size.
-func TestPiecesOfStream_RFC7143_4_2_6(t *testing.T) {
+func TestPiecesOfStream_RFC7143_4_2_9(t *testing.T) {
 	d := serve(t, standard)
 	for _, keys := range digestOffers {
 		for _, piece := range []int{1, 7, 47, 48, 49, 1000, 1 << 20} {

@@ -242,7 +242,7 @@ func TestTaskManagementAnswers_RFC7143_11_6_1(t *testing.T) {
 	one.manage(iscsi.FunctionNotSupported, iscsi.TaskManagementRequest{Function: 0})
 	one.manage(iscsi.FunctionNotSupported, iscsi.TaskManagementRequest{Function: 13})
 	one.manage(iscsi.FunctionNotSupported, iscsi.TaskManagementRequest{Function: 127})
-	// QUERY TASK and QUERY TASK SET tell whether there is one (RFC 7144 4.2).
+	// QUERY TASK and QUERY TASK SET tell whether there is one (RFC 7144).
 	one.manage(iscsi.FunctionSucceeded, iscsi.TaskManagementRequest{Function: iscsi.QueryTask, ReferencedTaskTag: a.Tag, RefCmdSN: a.CmdSN})
 	one.manage(iscsi.FunctionComplete, iscsi.TaskManagementRequest{Function: iscsi.QueryTask, ReferencedTaskTag: 0x5555, RefCmdSN: a.CmdSN})
 	one.manage(iscsi.FunctionSucceeded, iscsi.TaskManagementRequest{Function: iscsi.QueryTaskSet})

@@ -78,7 +78,7 @@ func containsPair(text, pair string) bool {
 }
 
 // A session whose connections come, go, come back and are logged out by one another
-// in random order, with data over all of them (6.3.3, 6.3.4, 11.14).
+// in random order, with data over all of them (6.3.1, 6.3.4, 11.14).
 func TestConnectionWalk_RFC7143_6_3_4(t *testing.T) {
 	d := serve(t, standard)
 	for seed := range uint64(6) {
