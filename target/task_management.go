@@ -152,7 +152,7 @@ func (s *Session) manageTask(p *iscsi.TaskManagementRequest) iscsi.TaskManagemen
 	}
 	if t == nil && p.Function == iscsi.QueryTask {
 		s.mu.Unlock()
-		return iscsi.FunctionComplete // there is no such task: RFC 7144 4.2, SAM-5 7.10
+		return iscsi.FunctionComplete // there is no such task: RFC 7144, SAM-5 7.10
 	}
 	if t == nil {
 		skipped := s.window.skip(p.RefCmdSN, p.CmdSN)
