@@ -48,9 +48,17 @@
 // unit keeps its unit attentions (SAM-5 5.14), each code once and the greatest
 // reset first. [LogicalUnit.NexusLost] releases what must not outlive a session.
 //
+// # Persistent reservations
+//
+// A host registers a key for its nexus, and may then reserve the unit, share it with
+// all who are registered, or take it from one that is gone (SPC-4 5.13). A registration
+// belongs to the names of the nexus, so it outlives sessions and, with APTPL, the
+// process. What is known is one value that is replaced whole: a command reads it
+// without a lock, and a change is recorded before anybody meets it.
+//
 // # Clauses
 //
 // SAM-5: 4.7 identifiers, 5 commands, status and unit attentions, 6 events, 7 task
-// management, 8 task sets. SPC-4: 4.2.5 CDBs, 4.5 sense data, 6.11 to 6.14 and
-// 7.5 mode pages, 7.8.6 designators. SPC-2: 7.16 to 7.22 RESERVE and RELEASE.
+// management, 8 task sets. SPC-4: 4.2.5 CDBs, 4.5 sense data, 5.13 reservations, 6.11 to
+// 6.14 and 7.5 mode pages, 7.6.4 TransportIDs, 7.8.6 designators. SPC-2: 7.16 to 7.22 RESERVE and RELEASE.
 package scsi

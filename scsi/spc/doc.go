@@ -6,7 +6,8 @@
 //     UNIT READY (6.47): how an initiator finds a unit and learns of its state.
 //   - MODE SENSE (6.13, 6.14) and MODE SELECT (6.11, 6.12): the mode pages that
 //     package scsi keeps. LOG SENSE (6.8).
-//   - RESERVE and RELEASE in both lengths (SPC-2 7.16 to 7.22).
+//   - PERSISTENT RESERVE IN (6.15) and OUT (6.16), every service action but REPLACE
+//     LOST RESERVATION; RESERVE and RELEASE in both lengths (SPC-2 7.16 to 7.22).
 //   - REPORT SUPPORTED OPERATION CODES (6.35) and REPORT SUPPORTED TASK MANAGEMENT
 //     FUNCTIONS (6.36), read off the command table itself.
 //   - SEND DIAGNOSTIC (6.42), RECEIVE DIAGNOSTIC RESULTS (6.28), READ BUFFER (6.18)
