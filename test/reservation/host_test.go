@@ -51,7 +51,6 @@ func serve(t *testing.T) *daemon.Daemon {
 type host struct {
 	t      *testing.T
 	number int
-	portal int // index of the portal it uses
 	c      *initiator.Connection
 }
 
