@@ -351,7 +351,7 @@ func TestWaitingGoesWithConnection_RFC7143_11_14_1(t *testing.T) {
 	for name, end := range map[string]func(p, c *peer){
 		"logout": func(p, c *peer) {
 			if r, err := p.Logout(iscsi.CloseConnection, 1); err != nil || r.Response != iscsi.LogoutClosed {
-				t.Fatalf("%v, %v", r, err)
+				p.t.Fatalf("%v, %v", r, err)
 			}
 		},
 		"reinstatement": func(p, c *peer) { p.join(d, 1, initiator.Login{}).alivePing() },

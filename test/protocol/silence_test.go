@@ -95,8 +95,8 @@ func TestSilentInPDU(t *testing.T) {
 // A peer that asks for more than he reads fills his own socket and his own memory,
 // and nobody else's: others read, write and log in beside him.
 func TestPeerThatDoesNotRead(t *testing.T) {
-	d := serve(t, "[limits]\nmemory = \"32MiB\"\nnop-interval = \"500ms\"\nnop-timeout = \"1s\"\n"+standard)
-	other := ready(t, d, normal(func(l *initiator.Login) { l.InitiatorName = bob }))
+	t.Parallel() // it waits
+	d := serve(t, "[limits]\nmemory = \"32MiB\"\nnop-interval = \"1s\"\nnop-timeout = \"3s\"\n"+standard)
 	var deaf []*peer
 	for range 8 {
 		c, err := initiator.Dial(d.Address(), initiator.Options{ReadBuffer: 4096})
@@ -114,6 +114,7 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 		}
 		deaf = append(deaf, p)
 	}
+	other := ready(t, d, normal(func(l *initiator.Login) { l.InitiatorName = bob }))
 	data := noise(4, 256)
 	for i := range 40 {
 		other.good(write(uint32(i*256), data))
@@ -124,8 +125,8 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 	}
 	for _, p := range deaf { // they do not answer pings either, and are dropped
 		p.closed()
+		other.alive()
 	}
-	other.alive()
 }
 
 // A peer that never sends the data he announced holds up nobody else, and not his own

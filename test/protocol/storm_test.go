@@ -170,7 +170,7 @@ func writeUnderResets(t *testing.T, p *peer, base uint32, done <-chan struct{}) 
 // Requests without end from a peer that reads no answer: his connection stops, the
 // daemon's memory does not grow with it, and others work (11.18, 11.17).
 func TestFloodWithoutReading(t *testing.T) {
-	d := serve(t, "[limits]\nmemory = \"32MiB\"\nnop-interval = \"1s\"\nnop-timeout = \"1s\"\n"+standard)
+	d := serve(t, "[limits]\nmemory = \"32MiB\"\n"+standard)
 	other := ready(t, d, normal(func(l *initiator.Login) { l.InitiatorName = bob }))
 	ping := func(h *iscsi.BHS, n uint32) []byte {
 		(&iscsi.NopOut{Immediate: true, InitiatorTaskTag: n, TargetTransferTag: iscsi.ReservedTag}).Marshal(h)
@@ -215,7 +215,7 @@ func TestFloodWithoutReading(t *testing.T) {
 				}
 				sent += len(wire)
 			}
-			other.alive()
+			(&peer{other.Connection, t}).alive()
 			if rss := residentBytes(t, d); rss > 256<<20 {
 				t.Errorf("after %d MiB of requests the daemon takes %d MiB", sent>>20, rss>>20)
 			}
