@@ -114,6 +114,30 @@ func TestPreemptAndAbortWaitsForTheStore_SPC4_5_13_11_2_5(t *testing.T) {
 	}
 }
 
+// TestPreemptAndAbortInSilence: with TAS=0 the aborted commands end without a status,
+// and a unit attention tells of them (SAM-5 5.6).
+func TestPreemptAndAbortInSilence(t *testing.T) {
+	d := newDisk(t)
+	list := []byte{4: 0x0a, 5: 0x0a, 7: 0x10, 15: 0} // the control mode page
+	if s := d.do(holder, []byte{0x15, 0x10, 0, 0, byte(len(list)), 0}, list); s.Status != scsi.Good {
+		t.Fatalf("MODE SELECT: %v, sense %X", s.Status, s.Sense)
+	}
+	d.calm(registered)
+	d.reserve(scsi.WriteExclusiveRegistrantsOnly)
+	waiting := d.start(registered, write10(2), &sent{aborted: make(chan struct{})})
+	if abort := d.abortedBy(scsi.WriteExclusiveRegistrantsOnly).wait(t); abort.Status != scsi.Good {
+		t.Errorf("PREEMPT AND ABORT: %v, sense %X", abort.Status, abort.Sense)
+	}
+	if !waiting.wait(t).Silent {
+		t.Errorf("the aborted write ends with %v", waiting.Status)
+	}
+	for _, want := range []scsi.SenseCode{scsi.ASCRegistrationsPreempted, scsi.ASCCommandsClearedByAnotherInitiator} {
+		if s := d.lu.TakeAttention(d.who[registered]); s == nil || s.Code != want {
+			t.Errorf("the preempted nexus hears %v, want %v", s, want)
+		}
+	}
+}
+
 // TestPreemptAndAbortTellsOfAHangingStore: when the store does not come back the
 // reservation is taken all the same, and GOOD is not said.
 func TestPreemptAndAbortTellsOfAHangingStore(t *testing.T) {
