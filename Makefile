@@ -2,7 +2,7 @@
 
 TALLY = go run ./test/tally
 
-.PHONY: help test check unit fuzz e2e daemon image-test protocol qemu conformance guest cluster build image clean
+.PHONY: bench benchstat help test check unit fuzz e2e daemon image-test protocol qemu conformance guest cluster build image clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -47,6 +47,12 @@ guest: ## the Linux initiator in a QEMU guest, which is built in the user's cach
 
 cluster: ## what clusters ask of a shared disk, in two such guests: reservations, fencing, multipath, OCFS2
 	@$(TALLY) cluster
+
+bench: ## isantarget beside tgt, istgt, gotgt and a bare server, into docs/performance; as root for gotgt; ARGS='-rounds 3 -cases "QD 32"'
+	go run ./bench $(ARGS)
+
+benchstat: ## the inner pieces at the commit BASE (default HEAD~1) and in this tree, compared by benchstat; BENCH picks some, COUNT repeats
+	go run ./bench benchstat -base "$(or $(BASE),HEAD~1)" -bench "$(or $(BENCH),.)" -count "$(or $(COUNT),6)"
 
 build: ## the static binary, ./isantarget
 	CGO_ENABLED=0 go build -trimpath -o isantarget ./cmd/isantarget

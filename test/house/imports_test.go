@@ -25,6 +25,7 @@ func rules() []rule {
 		sys      = "golang.org/x/sys"
 		cli      = "github.com/urfave/cli"
 		systemd  = "github.com/coreos/go-systemd"
+		charts   = "github.com/go-analyze/charts"
 	)
 	return []rule{
 		{of: "iscsi"},
@@ -42,6 +43,9 @@ func rules() []rule {
 		{of: "provision", own: []string{"configs", "target", "iscsi", "scsi", "scsi/*", "backstore", "backstore/*", "state"}, ext: []string{logrus, sys}},
 		{of: "admin", own: []string{"provision"}, ext: []string{logrus, sys}},
 		{of: "cmd/*", own: []string{"..."}, ext: []string{cli, logrus, systemd, sys, humanize}},
+		{of: "bench", own: []string{"bench/*"}, ext: []string{sys}},
+		{of: "bench/chart", own: []string{"bench/*"}, ext: []string{charts}},
+		{of: "bench/*", own: []string{"bench/*", "iscsi"}, ext: []string{sys}},
 		{of: "test/*", own: []string{"..."}, ext: []string{sys}},
 	}
 }

@@ -1,0 +1,58 @@
+package machine
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Description says on what something was measured.
+type Description struct {
+	Processor  string
+	Processors int
+	Memory     int64 // bytes
+	Kernel     string
+	Virtual    bool // the processor says that a hypervisor runs it
+}
+
+// Describe looks at this machine; what it cannot find out is empty.
+func Describe() Description {
+	d := Description{Processors: runtime.NumCPU()}
+	var name unix.Utsname
+	if unix.Uname(&name) == nil {
+		d.Kernel = unix.ByteSliceToString(name.Sysname[:]) + " " + unix.ByteSliceToString(name.Release[:]) + " " + unix.ByteSliceToString(name.Machine[:])
+	}
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) == nil {
+		d.Memory = int64(info.Totalram) * int64(info.Unit)
+	}
+	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		d.Processor, d.Virtual = parseCPUInfo(string(text))
+	}
+	return d
+}
+
+func parseCPUInfo(text string) (model string, virtual bool) {
+	for line := range strings.Lines(text) {
+		key, value, _ := strings.Cut(line, ":")
+		switch strings.TrimSpace(key) {
+		case "model name":
+			model = strings.TrimSpace(value)
+		case "flags":
+			virtual = strings.Contains(" "+strings.TrimSpace(value)+" ", " hypervisor ")
+		}
+	}
+	return model, virtual
+}
+
+// String is the description in a line.
+func (d Description) String() string {
+	kind := ""
+	if d.Virtual {
+		kind = ", virtual"
+	}
+	return fmt.Sprintf("%s, %d processors%s, %.0f GiB, %s", d.Processor, d.Processors, kind, float64(d.Memory)/(1<<30), d.Kernel)
+}
