@@ -12,7 +12,7 @@ type reservationChange struct {
 	persistent
 	me      registrant
 	tell    map[registrant]SenseCode // the unit attentions to establish
-	aborted []registrant             // who loses commands by PREEMPT AND ABORT
+	aborted map[registrant]bool      // who loses commands by PREEMPT AND ABORT
 	same    bool                     // nothing has changed
 }
 
@@ -54,7 +54,7 @@ func (lu *LogicalUnit) settle(x *reservationChange) (aborted map[*Nexus]bool) {
 		if code, ok := x.tell[name]; ok {
 			lu.establish(a, code)
 		}
-		if slices.Contains(x.aborted, name) {
+		if x.aborted[name] {
 			aborted[n] = true
 		}
 	}
@@ -384,21 +384,22 @@ func (x *reservationChange) preempt(q PreemptRequest) error {
 		takesOver = slices.ContainsFunc(x.registrations, func(r registration) bool { return r.holder && r.key == q.Victim })
 	}
 	var victims []registrant
+	x.aborted = map[registrant]bool{}
 	for _, r := range x.registrations {
 		switch {
 		case r.key != q.Victim && !(all && q.Victim == 0):
 		case r.registrant == x.me && takesOver:
 			if r.key == q.Victim { // it preempts itself, and keeps its registration
-				x.aborted = append(x.aborted, r.registrant)
+				x.aborted[r.registrant] = true
 			}
 		default:
 			victims = append(victims, r.registrant)
+			x.aborted[r.registrant] = true
 		}
 	}
 	if !takesOver && len(victims) == 0 {
 		return ReservationConflict
 	}
-	x.aborted = append(x.aborted, victims...)
 	x.generation++
 	if !takesOver {
 		x.removePreempted(victims)
