@@ -48,6 +48,12 @@ func (lu *LogicalUnit) Claim(n *Nexus, lun LUN, tag Tag, cdb CDB, exclusive bool
 		cl.withdraw()
 		return nil, ErrAborted
 	}
+	select {
+	case <-done:
+		cl.Release()
+		return nil, ErrAborted
+	default:
+	}
 	if c.Aborted() {
 		cl.Release()
 		return nil, ErrAborted

@@ -2,6 +2,7 @@ package sbc
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/scsi"
@@ -17,6 +18,9 @@ const (
 	// concurrentPieces is how many pieces are copied to a unit at once, which bounds
 	// the memory that a store takes for it.
 	concurrentPieces = 4
+
+	opcodeRead  = 0x88 // READ (16) and WRITE (16), as which blocks are claimed
+	opcodeWrite = 0x8a
 )
 
 // A copyJob copies bytes between units for a nexus. For each piece it claims the
@@ -108,19 +112,22 @@ type copyOfPiece struct {
 
 // one claims the blocks of a piece, and copies it.
 func (j copyJob) one(p copyOfPiece) error {
-	release, err := j.claim(p)
+	claims, err := j.claim(p)
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer claims.release()
 	target := p.to.Unit.Device.(*Device)
-	target.tokens.changed(request(0x8a, p.to, p.n).extent())
+	target.tokens.changed(request(opcodeWrite, p.to, p.n).extent())
 	// Before, so that nothing is written in vain; after, for what was read.
 	if err := j.check(); err != nil {
 		return err
 	}
 	if err := p.copy(); err != nil {
 		return err
+	}
+	if claims.aborted() {
+		return scsi.ErrAborted
 	}
 	return j.check()
 }
@@ -147,44 +154,62 @@ func (j copyJob) zero(to spc.CopyExtent, length int64) error {
 }
 
 func (j copyJob) zeroPiece(d *Device, to spc.CopyExtent, n int64) error {
-	r := request(0x8a, to, n)
-	release, err := j.claimOne(r)
+	r := request(opcodeWrite, to, n)
+	claim, err := j.claimOne(r)
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer claim.Release()
 	d.tokens.changed(r.extent())
 	m := d.medium.Load()
 	if m == nil {
 		return d.notReady()
 	}
-	return d.writeError(m, m.ZeroAt(to.Offset, n, d.thin), to.Offset)
+	if err := m.ZeroAt(to.Offset, n, d.thin); err != nil {
+		return d.writeError(m, err, to.Offset)
+	}
+	if claim.Aborted() {
+		return scsi.ErrAborted
+	}
+	return nil
 }
+
+// claims are those of one piece, in the order in which they were taken.
+type claims []*scsi.Claim
+
+func (c claims) release() {
+	for _, claim := range slices.Backward(c) {
+		claim.Release()
+	}
+}
+
+func (c claims) aborted() bool { return slices.ContainsFunc(c, (*scsi.Claim).Aborted) }
 
 // claim claims the blocks of p on both sides, in the order that lets no two
 // copies wait for each other. Ranges that overlap are one claim.
-func (j copyJob) claim(p copyOfPiece) (release func(), err error) {
-	read, write := request(0x88, p.from, p.n), request(0x8a, p.to, p.n)
+func (j copyJob) claim(p copyOfPiece) (claims, error) {
+	read, write := request(opcodeRead, p.from, p.n), request(opcodeWrite, p.to, p.n)
 	if p.overlap {
 		// What is read is in what is written, or beside it.
 		low, high := min(p.from.Offset, p.to.Offset), max(p.from.Offset, p.to.Offset)+p.n
-		write = request(0x8a, spc.CopyExtent{Unit: p.to.Unit, Offset: low}, high-low)
-		return j.claimOne(write)
+		write = request(opcodeWrite, spc.CopyExtent{Unit: p.to.Unit, Offset: low}, high-low)
+		claim, err := j.claimOne(write)
+		return claims{claim}, err
 	}
 	first, second := read, write
 	if scsi.ClaimBefore(write.unit, write.extent(), read.unit, read.extent()) {
 		first, second = write, read
 	}
-	releaseFirst, err := j.claimOne(first)
+	one, err := j.claimOne(first)
 	if err != nil {
 		return nil, err
 	}
-	releaseSecond, err := j.claimOne(second)
+	two, err := j.claimOne(second)
 	if err != nil {
-		releaseFirst()
+		one.Release()
 		return nil, err
 	}
-	return func() { releaseSecond(); releaseFirst() }, nil
+	return claims{one, two}, nil
 }
 
 // A blockRequest is a READ (16) or WRITE (16) that a piece of a copy stands for.
@@ -204,13 +229,9 @@ func request(opcode byte, e spc.CopyExtent, n int64) blockRequest {
 
 func (r blockRequest) extent() scsi.Extent { return form16.extent(r.cdb) }
 
-func (j copyJob) claimOne(r blockRequest) (release func(), err error) {
-	exclusive := r.cdb.Opcode() == 0x8a
-	claim, err := r.unit.Claim(j.nexus, j.lun, j.tag, r.cdb, exclusive, j.done)
-	if err != nil {
-		return nil, err
-	}
-	return claim.Release, nil
+func (j copyJob) claimOne(r blockRequest) (*scsi.Claim, error) {
+	exclusive := r.cdb.Opcode() == opcodeWrite
+	return r.unit.Claim(j.nexus, j.lun, j.tag, r.cdb, exclusive, j.done)
 }
 
 // copy moves the bytes. What is a hole in the source becomes one in a thin unit.
