@@ -82,19 +82,35 @@ func (r *running) report() Report {
 		out.LUNs = append(out.LUNs, one)
 	}
 	for i, t := range p.Targets {
-		one := TargetReport{Name: string(p.nodes[i].name), LUNs: map[int]string{}, Access: t.Effective(), CHAP: t.CHAP}
-		for _, g := range p.GroupsOf(t) {
-			for _, portal := range r.portals {
-				if portal.tag == g.Tag {
-					one.Portals = append(one.Portals, portal.reachable())
-				}
-			}
+		one := TargetReport{Name: string(p.nodes[i].name), Access: t.Effective(), CHAP: t.CHAP}
+		for _, portal := range r.portalsOf(t) {
+			one.Portals = append(one.Portals, portal.reachable())
 		}
-		maps.Copy(one.LUNs, t.LUNs)
-		for _, rule := range t.Rules {
-			maps.Copy(one.LUNs, rule.LUNs)
-		}
+		one.LUNs = r.lunsOf(t)
 		out.Targets = append(out.Targets, one)
 	}
 	return out
+}
+
+// portalsOf are the portals that lead to t, by portal group.
+func (r *running) portalsOf(t configs.Target) []portal {
+	var portals []portal
+	for _, g := range r.plan.GroupsOf(t) {
+		for _, p := range r.portals {
+			if p.tag == g.Tag {
+				portals = append(portals, p)
+			}
+		}
+	}
+	return portals
+}
+
+// lunsOf is the LUN map of t, with those of its rules.
+func (r *running) lunsOf(t configs.Target) map[int]string {
+	luns := map[int]string{}
+	maps.Copy(luns, t.LUNs)
+	for _, rule := range t.Rules {
+		maps.Copy(luns, rule.LUNs)
+	}
+	return luns
 }

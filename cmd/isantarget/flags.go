@@ -21,7 +21,7 @@ func objectFlags() []cli.Flag {
 		text("state", "keep serials and saved settings in `DIR` (default: ./"+configs.DefaultFlagsState+")"),
 		list("portal", "listen on `ADDR:PORT`, again for more; port 0 takes a free one (default: "+string(configs.DefaultPortal)+")"),
 		text("target", "serve under the name `IQN` (default: "+configs.DefaultTarget+")"),
-		list("lun", "serve `NAME=PATH[,...]`, again for more; see above (default: a disk of 10GiB in the state directory)"),
+		list("lun", "serve `NAME=PATH[,OPTION...]`, again for more; see above (default: a disk of 10GiB in the state directory)"),
 		text("access", "admit `open|loopback`: everybody, or this host only (default: loopback)"),
 		text("chap", "have initiators prove that they know the secret in FILE: `USER:FILE`"),
 		text("mutual-chap", "prove to initiators that we know the secret in FILE: `USER:FILE`"),

@@ -3,6 +3,8 @@
 //	isantarget serve                      a disk of 10 GiB on 127.0.0.1:3260
 //	isantarget serve --config FILE        what the file says
 //	isantarget check FILE                 what is wrong with it, or what it would serve
+//	isantarget reload                     have the daemon apply its file again
+//	isantarget session list               who is logged in; also target, lun, reservation
 //
 // Errors are one line each on standard error, and the exit status is 1.
 package main
@@ -50,12 +52,15 @@ func application(stdout, stderr io.Writer) *cli.App {
 		DisableSliceFlagSeparator: true, // commas belong to --lun
 		HideHelpCommand:           true,
 		ExitErrHandler:            func(*cli.Context, error) {}, // run does it
-		Commands:                  []*cli.Command{serveCommand(), checkCommand(), healthcheckCommand(), versionCommand()},
+		Commands: []*cli.Command{
+			serveCommand(), checkCommand(), reloadCommand(),
+			targetCommand(), lunCommand(), sessionCommand(), reservationCommand(),
+			healthcheckCommand(), versionCommand(),
+		},
 	}
 	app.OnUsageError = usageError
 	for _, c := range app.Commands {
-		c.OnUsageError = usageError
-		c.HideHelpCommand = true
+		prepare(c)
 	}
 	app.Action = func(c *cli.Context) error {
 		if !c.Args().Present() {
@@ -68,6 +73,18 @@ func application(stdout, stderr io.Writer) *cli.App {
 		return fmt.Errorf("unknown command %q%s", c.Args().First(), configs.DidYouMean(c.Args().First(), verbs))
 	}
 	return app
+}
+
+// prepare gives a command, and those below it, our errors and our help.
+func prepare(c *cli.Command) {
+	c.OnUsageError = usageError
+	c.HideHelpCommand = true
+	if len(c.Subcommands) == 0 {
+		c.CustomHelpTemplate = helpTemplate(c.Flags)
+	}
+	for _, verb := range c.Subcommands {
+		prepare(verb)
+	}
 }
 
 // usageError words what package flag has found, without its help text.

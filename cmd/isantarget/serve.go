@@ -19,15 +19,9 @@ import (
 
 func serveCommand() *cli.Command {
 	return &cli.Command{
-		Name:  "serve",
-		Usage: "serve LUNs until told to stop (SIGTERM or Ctrl-C)",
-		Description: "Without a flag: a sparse disk of 10 GiB in ./" + configs.DefaultFlagsState + ", for this host only.\n" +
-			"Flags serve one target; a file (--config) serves all that there is.\n\n" +
-			"--lun NAME=PATH takes options behind commas: size=10GiB (makes a missing image), provisioning=sparse|fixed,\n" +
-			"block-size=512|4096, physical-block-size=4096, readonly, removable, direct, write-cache=off, serial=TEXT,\n" +
-			"kind=file|block|memory|null|gotgt. PATH is an image or a block device. LUN numbers count from 0.\n\n" +
-			"A flag that is not given may be set by its environment variable; ISANTARGET_LUN and ISANTARGET_PORTAL\n" +
-			"hold several values with blanks between them.",
+		Name:        "serve",
+		Usage:       "serve LUNs until told to stop (SIGTERM or Ctrl-C)",
+		Description: serveDescription,
 		Flags: append([]cli.Flag{
 			text("config", "serve what `FILE` says, and no other flag"),
 			text("ready-file", "write the URLs to `FILE` once logins are accepted"),
@@ -35,6 +29,22 @@ func serveCommand() *cli.Command {
 		Action: serve,
 	}
 }
+
+const serveDescription = "Without a flag: a sparse disk of 10 GiB in ./" + configs.DefaultFlagsState + ", for this host only.\n" +
+	"Flags serve one target; a file (--config) serves all that there is. SIGHUP, or\n" +
+	"`isantarget reload`, applies the file again, and leaves alone what has not changed.\n\n" +
+	"--lun NAME=PATH takes options behind commas; PATH is an image or a block device:\n" +
+	"  size=10GiB                      make the image if it is missing\n" +
+	"  provisioning=sparse|fixed       how it takes its space\n" +
+	"  block-size=512|4096             bytes of a logical block\n" +
+	"  physical-block-size=4096        what initiators align to\n" +
+	"  write-cache=off                 every write waits for the disk\n" +
+	"  readonly, removable, direct     switches\n" +
+	"  serial=TEXT                     the identity, instead of one made once\n" +
+	"  kind=file|block|memory|null|gotgt\n" +
+	"LUN numbers count from 0.\n\n" +
+	"A flag that is not given may be set by its environment variable; ISANTARGET_LUN and\n" +
+	"ISANTARGET_PORTAL hold several values with blanks between them."
 
 // serve runs until a signal ends it.
 func serve(c *cli.Context) error {
@@ -51,9 +61,15 @@ func serve(c *cli.Context) error {
 	}
 	ctx, forget := untilSignal(log)
 	defer forget()
+	hangUps := make(chan os.Signal, 1)
+	signal.Notify(hangUps, syscall.SIGHUP)
+	defer signal.Stop(hangUps)
 
-	p := provision.New(provision.Options{Log: log, Revision: revision()})
-	report, err := p.Apply(ctx, want)
+	s := &service{
+		Provisioner: provision.New(provision.Options{Log: log, Revision: revision()}),
+		file:        c.String("config"), log: log, ready: readyFile(c.String("ready-file")),
+	}
+	report, err := s.Apply(ctx, want)
 	if errors.Is(err, context.Canceled) {
 		log.Info("stopped before anything was served")
 		return nil
@@ -61,12 +77,15 @@ func serve(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	ready := readyFile(c.String("ready-file"))
-	err = announce(c, log, report, ready)
+	closePlane, err := s.openPlane(want.State)
 	if err == nil {
-		<-ctx.Done()
+		if err = announce(c, log, report, s.ready); err == nil {
+			s.reloadOn(ctx, hangUps)
+		}
+		closePlane()
 	}
-	return errors.Join(err, stop(p, log, ready))
+	s.end()
+	return errors.Join(err, stop(s.Provisioner, log, s.ready))
 }
 
 // untilSignal is a context that the first SIGTERM or SIGINT ends. A second one
@@ -117,9 +136,7 @@ func stop(p *provision.Provisioner, log *logrus.Logger, ready readyFile) error {
 		log.Warn(err)
 	}
 	if _, err := p.Apply(context.Background(), configs.Config{}); err != nil {
-		for line := range strings.Lines(err.Error()) {
-			log.Error(strings.TrimSpace(line))
-		}
+		logLines(log, err)
 		return errLogged
 	}
 	log.Info("stopped: all that was written is on the disk")

@@ -1,0 +1,376 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/sirupsen/logrus/hooks/test"
+	"go.uber.org/goleak"
+
+	"github.com/isantarget/isantarget/provision"
+)
+
+// A fake is a daemon that remembers what it was told.
+type fake struct {
+	mu    sync.Mutex
+	calls []string
+	err   error
+}
+
+func (f *fake) call(format string, args ...any) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, fmt.Sprintf(format, args...))
+	return f.err
+}
+
+func (f *fake) Sessions() ([]provision.SessionStatus, error) {
+	return []provision.SessionStatus{{TSIH: 7, Initiator: "iqn.x"}}, f.call("sessions")
+}
+func (f *fake) Logout(_ context.Context, tsih uint16) error { return f.call("logout %d", tsih) }
+func (f *fake) LUNs() ([]provision.LUNStatus, error) {
+	return []provision.LUNStatus{{Name: "a"}}, f.call("luns")
+}
+func (f *fake) SetAccessState(lun string, group uint16, state string) error {
+	return f.call("access %s %d %s", lun, group, state)
+}
+func (f *fake) Targets() ([]provision.TargetStatus, error) {
+	if err := f.call("targets"); err != nil {
+		return nil, err
+	}
+	panic("a bug")
+}
+func (f *fake) Reservations(lun string) ([]provision.ReservationStatus, error) {
+	return []provision.ReservationStatus{{LUN: "a"}}, f.call("reservations %s", lun)
+}
+func (f *fake) ClearReservations(lun string) error { return f.call("clear %s", lun) }
+func (f *fake) Reload(context.Context) (Change, error) {
+	return Change{Changes: []string{"LUN b added"}}, f.call("reload")
+}
+
+// serve answers for f until the test ends.
+func serve(t *testing.T, f *fake) (socket string, log *test.Hook) {
+	t.Helper()
+	socket = filepath.Join(t.TempDir(), SocketName)
+	l, err := Listen(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logger, hook := test.NewNullLogger()
+	logger.SetLevel(logrus.DebugLevel)
+	s := NewServer(f, logger)
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(l) }()
+	t.Cleanup(func() {
+		if err := s.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(socket); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the socket is still there: %v", err)
+		}
+	})
+	return socket, hook
+}
+
+func TestClientAndServer(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	t.Run("calls", func(t *testing.T) {
+		f := &fake{}
+		socket, _ := serve(t, f)
+		c := NewClient(socket)
+		defer c.Close()
+		ctx := t.Context()
+		check := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		s, err := c.Sessions(ctx)
+		if check(err); len(s) != 1 || s[0].TSIH != 7 {
+			t.Errorf("sessions %+v", s)
+		}
+		check(c.Logout(ctx, 65535))
+		l, err := c.LUNs(ctx)
+		if check(err); len(l) != 1 || l[0].Name != "a" {
+			t.Errorf("LUNs %+v", l)
+		}
+		check(c.SetAccessState(ctx, "a/b c", 3, "standby"))
+		r, err := c.Reservations(ctx)
+		if check(err); len(r) != 1 || r[0].LUN != "a" {
+			t.Errorf("reservations %+v", r)
+		}
+		check(c.ClearReservations(ctx, "ä"))
+		change, err := c.Reload(ctx)
+		if check(err); len(change.Changes) != 1 {
+			t.Errorf("change %+v", change)
+		}
+		want := "sessions,logout 65535,luns,access a/b c 3 standby,reservations ,clear ä,reload"
+		if got := strings.Join(f.calls, ","); got != want {
+			t.Errorf("calls\n%s\nwant\n%s", got, want)
+		}
+	})
+}
+
+// request sends method and path with a body, and gives the status and the error in
+// the answer, which must be JSON.
+func request(t *testing.T, socket, method, path, body string) (int, string) {
+	t.Helper()
+	c := NewClient(socket)
+	defer c.Close()
+	r, err := http.NewRequest(method, "http://isantarget"+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := c.http.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said struct{ Error string }
+	if response.Header.Get("Content-Type") != "application/json" || !json.Valid(text) {
+		t.Errorf("%s %s: %s: %q is not JSON", method, path, response.Header.Get("Content-Type"), text)
+	}
+	json.Unmarshal(text, &said)
+	return response.StatusCode, said.Error
+}
+
+func TestBadRequests(t *testing.T) {
+	f := &fake{}
+	socket, log := serve(t, f)
+	for _, c := range []struct {
+		method, path, body string
+		status             int
+		want               string
+	}{
+		{"GET", "/", "", 404, "there is nothing at /"},
+		{"GET", "/session", "", 404, "there is nothing at /session"},
+		{"POST", "/sessions", "", 405, "POST is not for /sessions; allowed: GET, HEAD"},
+		{"GET", "/reload", "", 405, "GET is not for /reload; allowed: POST"},
+		{"DELETE", "/sessions/x", "", 400, `"x" is not a number from 0 to 65535`},
+		{"DELETE", "/sessions/65536", "", 400, `"65536" is not a number from 0 to 65535`},
+		{"DELETE", "/sessions/-1", "", 400, `"-1" is not a number from 0 to 65535`},
+		{"PUT", "/luns/a/access-states/1", "", 400, "is not the JSON that is wanted: EOF"},
+		{"PUT", "/luns/a/access-states/1", "standby", 400, "is not the JSON that is wanted: invalid character"},
+		{"PUT", "/luns/a/access-states/1", `{"stat": "standby"}`, 400, `unknown field "stat"`},
+		{"PUT", "/luns/a/access-states/1", `{"state": 1}`, 400, "cannot unmarshal number"},
+		{"PUT", "/luns/a/access-states/1", `{"state": "standby"}{}`, 400, "something stands behind it"},
+		{"PUT", "/luns/a/access-states/1", `{"state": "` + strings.Repeat("x", maxBody) + `"}`, 413, "longer than 65536 bytes"},
+		{"POST", "/reload", strings.Repeat("x", maxBody+1), 413, "longer than 65536 bytes"},
+		{"GET", "/targets", "", 500, "a bug of isantarget"},
+	} {
+		status, said := request(t, socket, c.method, c.path, c.body)
+		if status != c.status || !strings.Contains(said, c.want) {
+			t.Errorf("%s %s %.30q: %d %q, want %d %q", c.method, c.path, c.body, status, said, c.status, c.want)
+		}
+	}
+	if len(f.calls) != 1 {
+		t.Errorf("the daemon was told %q, want nothing but what has panicked", f.calls)
+	}
+	if e := log.LastEntry(); e == nil || !strings.Contains(e.Message, "GET /targets: panic: a bug") {
+		t.Errorf("the log of the panic: %v", e)
+	}
+}
+
+func TestErrorsOfTheDaemon(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		status int
+	}{
+		{&provision.UnknownError{What: "LUN", Name: "b", Known: []string{"a"}}, 404},
+		{provision.ErrStopped, 503},
+		{&Refusal{errors.New("san.toml:3: lun.size: is none")}, 422},
+		{errors.New("anything else"), 500},
+	} {
+		f := &fake{err: c.err}
+		socket, _ := serve(t, f)
+		if status, said := request(t, socket, "DELETE", "/reservations/b", ""); status != c.status || said != c.err.Error() {
+			t.Errorf("%v: %d %q", c.err, status, said)
+		}
+		client := NewClient(socket)
+		if err := client.ClearReservations(t.Context(), "b"); err == nil || err.Error() != c.err.Error() {
+			t.Errorf("the client says %v, want %v", err, c.err)
+		}
+		client.Close()
+	}
+}
+
+// TestGarbage: what is no HTTP ends its connection, and nobody else's.
+func TestGarbage(t *testing.T) {
+	socket, _ := serve(t, &fake{})
+	for _, sent := range []string{
+		"\x00\x01\x02\x03\r\n\r\n",
+		"GET /sessions HTTP/9.9\r\n\r\n",
+		"GET /sessions HTTP/1.1\r\n\r\n", // no Host
+		"GET /sessions HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 1<<20) + "\r\n\r\n",
+		"POST /reload HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+		"POST /reload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+		strings.Repeat("A", 1<<20),
+	} {
+		conn, err := net.Dial("unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.SetDeadline(time.Now().Add(20 * time.Second))
+		io.WriteString(conn, sent) // it may be refused before its end
+		answer, _ := io.ReadAll(conn)
+		if line, _, _ := bytes.Cut(answer, []byte("\r\n")); len(line) > 0 && !bytes.Contains(line, []byte(" 4")) && !bytes.Contains(line, []byte(" 505")) {
+			t.Errorf("%.60q is answered with %q", sent, line)
+		}
+		conn.Close()
+		if status, _ := request(t, socket, "GET", "/sessions", ""); status != 200 {
+			t.Errorf("after %.60q: status %d", sent, status)
+		}
+	}
+}
+
+func TestManyCallersAtOnce(t *testing.T) {
+	f := &fake{}
+	socket, _ := serve(t, f)
+	const callers, calls = 10, 20
+	var all sync.WaitGroup
+	for i := range callers {
+		all.Go(func() {
+			c := NewClient(socket)
+			defer c.Close()
+			for range calls {
+				if _, err := c.LUNs(t.Context()); err != nil {
+					t.Error(err)
+				}
+				if err := c.Logout(t.Context(), uint16(i)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if len(f.calls) != 2*callers*calls {
+		t.Errorf("%d calls arrived, want %d", len(f.calls), 2*callers*calls)
+	}
+}
+
+func TestSocket(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, SocketName)
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode() != fs.ModeSocket|0o660 {
+		t.Errorf("%v, %v, want a socket with mode 0660", info.Mode(), err)
+	}
+	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "another daemon answers at "+path) {
+		t.Errorf("a second one: %v", err)
+	}
+	l.Close()
+
+	left, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	left.SetUnlinkOnClose(false)
+	left.Close() // as if its daemon was killed
+	if l, err = Listen(path); err != nil {
+		t.Fatalf("over one that was left: %v", err)
+	}
+	l.Close()
+
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Listen(path); err == nil || !strings.Contains(err.Error(), "move it away") {
+		t.Errorf("over a file: %v", err)
+	}
+}
+
+// TestLongPath: the address of a socket has 107 bytes, a path may have more.
+func TestLongPath(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), strings.Repeat("x", 120))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, SocketName)
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := dial(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	l.Close()
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the socket is still there: %v", err)
+	}
+}
+
+func TestNoDaemon(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), SocketName)
+	c := NewClient(socket)
+	_, err := c.Sessions(t.Context())
+	if want := "no daemon answers at " + socket + ": start one, or say where its state is with --state DIR or --socket FILE"; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.Sessions(ctx); err == nil || !strings.Contains(err.Error(), "gave up waiting") {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// FuzzRequest: no request does anything but what it says, and every answer is JSON.
+func FuzzRequest(f *testing.F) {
+	f.Add("PUT", "/luns/a/access-states/1", []byte(`{"state":"standby"}`))
+	f.Add("DELETE", "/sessions/1", []byte{})
+	f.Add("GET", "//reservations/../%2e%2e", []byte("x"))
+	log, _ := test.NewNullLogger()
+	f.Fuzz(func(t *testing.T, method, path string, body []byte) {
+		r, err := http.NewRequest(method, "http://isantarget/", bytes.NewReader(body))
+		if err != nil {
+			return
+		}
+		r.URL.Path = "/" + strings.TrimPrefix(path, "/")
+		var d fake
+		d.err = errors.New("no")
+		w := &answerRecorder{header: http.Header{}}
+		s := NewServer(&d, log)
+		s.http.Handler.ServeHTTP(w, r)
+		redirect := w.status == http.StatusMovedPermanently || w.status == http.StatusTemporaryRedirect
+		if w.status < 400 && !redirect || !redirect && method != "HEAD" && !json.Valid(w.body.Bytes()) {
+			t.Errorf("%s %q: %d %q", method, path, w.status, w.body.String())
+		}
+	})
+}
+
+// An answerRecorder keeps an answer.
+type answerRecorder struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (a *answerRecorder) Header() http.Header         { return a.header }
+func (a *answerRecorder) Write(p []byte) (int, error) { return a.body.Write(p) }
+func (a *answerRecorder) WriteHeader(status int)      { a.status = status }

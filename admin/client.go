@@ -1,0 +1,132 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"syscall"
+
+	"github.com/isantarget/isantarget/provision"
+)
+
+// A Client asks a daemon. Its methods wait for the answer until their context ends;
+// their errors are the daemon's, or say that none answers.
+type Client struct {
+	socket string
+	http   http.Client
+}
+
+// NewClient makes a client for the daemon at a socket. It does not connect yet.
+func NewClient(socket string) *Client {
+	c := &Client{socket: socket}
+	c.http.Transport = &http.Transport{
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return dial(socket) },
+	}
+	return c
+}
+
+// Close gives back the connections that are kept.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Sessions lists the sessions.
+func (c *Client) Sessions(ctx context.Context) (list []provision.SessionStatus, err error) {
+	err = c.do(ctx, http.MethodGet, "/sessions", nil, &list)
+	return list, err
+}
+
+// Logout ends a session.
+func (c *Client) Logout(ctx context.Context, tsih uint16) error {
+	return c.do(ctx, http.MethodDelete, "/sessions/"+strconv.Itoa(int(tsih)), nil, nil)
+}
+
+// LUNs lists the LUNs.
+func (c *Client) LUNs(ctx context.Context) (list []provision.LUNStatus, err error) {
+	err = c.do(ctx, http.MethodGet, "/luns", nil, &list)
+	return list, err
+}
+
+// SetAccessState changes the access state of a target port group of a LUN.
+func (c *Client) SetAccessState(ctx context.Context, lun string, group uint16, state string) error {
+	return c.do(ctx, http.MethodPut, "/luns/"+url.PathEscape(lun)+"/access-states/"+strconv.Itoa(int(group)), accessState{state}, nil)
+}
+
+// Targets lists the targets.
+func (c *Client) Targets(ctx context.Context) (list []provision.TargetStatus, err error) {
+	err = c.do(ctx, http.MethodGet, "/targets", nil, &list)
+	return list, err
+}
+
+// Reservations tells what is reserved.
+func (c *Client) Reservations(ctx context.Context) (list []provision.ReservationStatus, err error) {
+	err = c.do(ctx, http.MethodGet, "/reservations", nil, &list)
+	return list, err
+}
+
+// ClearReservations ends every registration and reservation of a LUN.
+func (c *Client) ClearReservations(ctx context.Context, lun string) error {
+	return c.do(ctx, http.MethodDelete, "/reservations/"+url.PathEscape(lun), nil, nil)
+}
+
+// Reload has the daemon apply its configuration file again.
+func (c *Client) Reload(ctx context.Context) (change Change, err error) {
+	err = c.do(ctx, http.MethodPost, "/reload", nil, &change)
+	return change, err
+}
+
+// do sends a request with body as JSON, if it is not nil, and reads the answer into
+// out, if that is not nil.
+func (c *Client) do(ctx context.Context, method, path string, body, out any) error {
+	var sent io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		sent = bytes.NewReader(text)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://isantarget"+path, sent)
+	if err != nil {
+		return err
+	}
+	response, err := c.http.Do(r)
+	if err != nil {
+		return c.explain(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		var said struct {
+			Error string `json:"error"`
+		}
+		if err := json.NewDecoder(response.Body).Decode(&said); err != nil || said.Error == "" {
+			return fmt.Errorf("the daemon at %s answers %s", c.socket, response.Status)
+		}
+		return errors.New(said.Error)
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.NewDecoder(response.Body).Decode(out); err != nil {
+		return fmt.Errorf("the answer of the daemon at %s cannot be read: %w", c.socket, err)
+	}
+	return nil
+}
+
+// explain says why there is no answer.
+func (c *Client) explain(err error) error {
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("gave up waiting for the daemon at %s", c.socket)
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("no daemon answers at %s: start one, or say where its state is with --state DIR or --socket FILE", c.socket)
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+		return fmt.Errorf("not allowed to use %s: run this as the user of the daemon, or have its group given to you", c.socket)
+	}
+	return fmt.Errorf("the daemon at %s does not answer: %w", c.socket, bare(err))
+}

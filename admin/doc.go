@@ -1,0 +1,22 @@
+// Package admin is the plane by which a running daemon is looked at and changed:
+// HTTP with JSON on a Unix socket in its state directory, and a client for it.
+//
+//	GET    /sessions                        who is logged in
+//	DELETE /sessions/{tsih}                 log an initiator out
+//	GET    /luns                            the LUNs, and the access state of each path
+//	PUT    /luns/{lun}/access-states/{group}  {"state": "standby"}: change one
+//	GET    /targets                         the targets and their portals
+//	GET    /reservations                    registrations and reservations, by LUN
+//	GET    /reservations/{lun}              those of one
+//	DELETE /reservations/{lun}              clear them, whoever holds them
+//	POST   /reload                          apply the configuration file again
+//
+// A failure has a status of 400 or more and the body {"error": "..."}, which says
+// what to do; lines in it are separate errors. 404 is for what is not there, 422 for
+// a configuration that was refused, after which nothing has changed.
+//
+// The socket has the mode 0660: who may open it may do everything. A daemon does not
+// take a socket at which another one answers; one that was left by a daemon which was
+// killed it replaces. Every request has a bound in bytes and time; requests run
+// beside each other, and changes one after the other.
+package admin

@@ -1,0 +1,84 @@
+package admin
+
+import (
+	"net/http"
+	"strconv"
+)
+
+// A route answers a request with a value, or an error.
+type route func(*http.Request) (any, error)
+
+// done is the answer to what is done and tells no more.
+type done struct{}
+
+// routes are all that can be asked for.
+func (s *Server) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	for pattern, do := range map[string]route{
+		"GET /sessions":                         func(*http.Request) (any, error) { return s.daemon.Sessions() },
+		"DELETE /sessions/{tsih}":               s.logout,
+		"GET /luns":                             func(*http.Request) (any, error) { return s.daemon.LUNs() },
+		"PUT /luns/{lun}/access-states/{group}": s.setAccessState,
+		"GET /targets":                          func(*http.Request) (any, error) { return s.daemon.Targets() },
+		"GET /reservations":                     func(*http.Request) (any, error) { return s.daemon.Reservations("") },
+		"GET /reservations/{lun}":               s.reservations,
+		"DELETE /reservations/{lun}":            s.clearReservations,
+		"POST /reload":                          func(r *http.Request) (any, error) { return s.daemon.Reload(r.Context()) },
+	} {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			v, err := do(r)
+			if err != nil {
+				fail(w, statusOf(err), err)
+				return
+			}
+			answer(w, http.StatusOK, v)
+		})
+	}
+	return mux
+}
+
+// number reads a number of 16 bits in the path of r.
+func number(r *http.Request, name string) (uint16, error) {
+	n, err := strconv.ParseUint(r.PathValue(name), 10, 16)
+	if err != nil {
+		return 0, &requestError{strconv.Quote(r.PathValue(name)) + " is not a number from 0 to 65535"}
+	}
+	return uint16(n), nil
+}
+
+func (s *Server) logout(r *http.Request) (any, error) {
+	tsih, err := number(r, "tsih")
+	if err != nil {
+		return nil, err
+	}
+	return done{}, s.daemon.Logout(r.Context(), tsih)
+}
+
+// An accessState is the body of a request for one.
+type accessState struct {
+	State string `json:"state"`
+}
+
+func (s *Server) setAccessState(r *http.Request) (any, error) {
+	group, err := number(r, "group")
+	if err != nil {
+		return nil, err
+	}
+	var want accessState
+	if err := decode(r, &want); err != nil {
+		return nil, err
+	}
+	return done{}, s.daemon.SetAccessState(r.PathValue("lun"), group, want.State)
+}
+
+func (s *Server) reservations(r *http.Request) (any, error) {
+	list, err := s.daemon.Reservations(r.PathValue("lun"))
+	if err != nil {
+		return nil, err
+	}
+	return list[0], nil
+}
+
+func (s *Server) clearReservations(r *http.Request) (any, error) {
+	return done{}, s.daemon.ClearReservations(r.PathValue("lun"))
+}

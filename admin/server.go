@@ -1,0 +1,213 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	stdlog "log"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/isantarget/isantarget/provision"
+)
+
+// The bounds of a request.
+const (
+	maxBody   = 64 << 10
+	maxHeader = 16 << 10
+
+	headerBound = 10 * time.Second
+	readBound   = 10 * time.Second // of its body
+	writeBound  = 10 * time.Second // of its answer
+	idleBound   = 60 * time.Second
+)
+
+// A Daemon is what the plane looks at and changes.
+type Daemon interface {
+	Sessions() ([]provision.SessionStatus, error)
+	Logout(ctx context.Context, tsih uint16) error
+	LUNs() ([]provision.LUNStatus, error)
+	SetAccessState(lun string, group uint16, state string) error
+	Targets() ([]provision.TargetStatus, error)
+	Reservations(lun string) ([]provision.ReservationStatus, error)
+	ClearReservations(lun string) error
+	// Reload applies the configuration file again. A *Refusal has changed nothing.
+	Reload(ctx context.Context) (Change, error)
+}
+
+// A Change is what a reload has done, in words.
+type Change struct {
+	Changes  []string `json:"changes"`
+	Warnings []string `json:"warnings"`
+}
+
+// A Refusal is why a reload changed nothing.
+type Refusal struct{ Err error }
+
+// Error is that of what is wrong.
+func (r *Refusal) Error() string { return r.Err.Error() }
+
+// Unwrap is what is wrong.
+func (r *Refusal) Unwrap() error { return r.Err }
+
+// A Server answers requests.
+type Server struct {
+	http   http.Server
+	daemon Daemon
+	log    *logrus.Entry
+}
+
+// NewServer makes a server for d.
+func NewServer(d Daemon, log *logrus.Logger) *Server {
+	s := &Server{daemon: d, log: logrus.NewEntry(log)}
+	s.http = http.Server{
+		Handler: s.guard(s.routes()), MaxHeaderBytes: maxHeader, ReadHeaderTimeout: headerBound, IdleTimeout: idleBound,
+		ErrorLog: stdlog.New(complaints{s.log}, "", 0),
+	}
+	return s
+}
+
+// Serve answers on l until Shutdown, and closes l.
+func (s *Server) Serve(l net.Listener) error {
+	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Shutdown takes no more requests, and waits for those under way until ctx ends.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.http.Shutdown(ctx)
+	return errors.Join(err, s.http.Close())
+}
+
+// complaints are what net/http complains of: it is about peers, not about us.
+type complaints struct{ log *logrus.Entry }
+
+func (c complaints) Write(p []byte) (int, error) {
+	c.log.Debugf("admin socket: %s", p)
+	return len(p), nil
+}
+
+// guard bounds the body of a request, puts the errors of mux into our form, and
+// keeps a panic from ending the daemon.
+func (s *Server) guard(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if p := recover(); p != nil {
+				s.log.Errorf("admin socket: %s %s: panic: %v\n%s", r.Method, r.URL.Path, p, debug.Stack())
+				fail(w, http.StatusInternalServerError, errors.New("a bug of isantarget: the log has more; please report it"))
+			}
+		}()
+		if err := readBody(w, r); err != nil {
+			fail(w, statusOf(err), err)
+			return
+		}
+		handler, pattern := mux.Handler(r)
+		if pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		said := unsent{}
+		handler.ServeHTTP(said, r)
+		if allow := said.Header().Get("Allow"); allow != "" {
+			w.Header().Set("Allow", allow)
+			fail(w, http.StatusMethodNotAllowed, fmt.Errorf("%s is not for %s; allowed: %s", r.Method, r.URL.Path, allow))
+			return
+		}
+		fail(w, http.StatusNotFound, fmt.Errorf("there is nothing at %s", r.URL.Path))
+	})
+}
+
+// readBody reads all of the body of r, so that nobody waits for it later.
+func readBody(w http.ResponseWriter, r *http.Request) error {
+	if r.ContentLength == 0 {
+		return nil
+	}
+	c := http.NewResponseController(w)
+	c.SetReadDeadline(time.Now().Add(readBound))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	c.SetReadDeadline(time.Time{})
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return fmt.Errorf("the body of the request is longer than %d bytes: %w", maxBody, err)
+	case err != nil:
+		return &requestError{fmt.Sprintf("the body of the request did not come: %v", err)}
+	}
+	return nil
+}
+
+// unsent takes the header of an answer that mux gives by itself, and sends nothing.
+type unsent http.Header
+
+func (u unsent) Header() http.Header         { return http.Header(u) }
+func (u unsent) Write(p []byte) (int, error) { return len(p), nil }
+func (u unsent) WriteHeader(int)             {}
+
+// statusOf is the HTTP status of an error.
+func statusOf(err error) int {
+	var (
+		unknown *provision.UnknownError
+		refusal *Refusal
+		request *requestError
+		large   *http.MaxBytesError
+	)
+	switch {
+	case errors.As(err, &large):
+		return http.StatusRequestEntityTooLarge
+	case errors.As(err, &request):
+		return http.StatusBadRequest
+	case errors.As(err, &unknown):
+		return http.StatusNotFound
+	case errors.As(err, &refusal):
+		return http.StatusUnprocessableEntity
+	case errors.Is(err, provision.ErrStopped):
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
+}
+
+// fail answers with an error.
+func fail(w http.ResponseWriter, status int, err error) {
+	answer(w, status, struct {
+		Error string `json:"error"`
+	}{err.Error()})
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeBound))
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	e.Encode(v) // if the peer is gone there is nobody to tell
+}
+
+// A requestError is a request that makes no sense.
+type requestError struct{ what string }
+
+func (e *requestError) Error() string { return e.what }
+
+// decode reads the body of r, which is one JSON object with the fields of v.
+func decode(r *http.Request, v any) error {
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	err := d.Decode(v)
+	if err == nil && d.Decode(&struct{}{}) != io.EOF {
+		err = errors.New("something stands behind it")
+	}
+	if err != nil {
+		return &requestError{fmt.Sprintf("the body of the request is not the JSON that is wanted: %v", err)}
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/isantarget/isantarget/admin"
+	"github.com/isantarget/isantarget/configs"
+)
+
+// planeFlags say which daemon is meant.
+func planeFlags() []cli.Flag {
+	return []cli.Flag{
+		text("socket", "ask the daemon at `FILE` (default: "+admin.SocketName+" in the state directory)"),
+		text("state", "ask the daemon with its state in `DIR` (default: ./"+configs.DefaultFlagsState+", or "+configs.DefaultState+")"),
+	}
+}
+
+// listFlags are planeFlags for what prints a table.
+func listFlags() []cli.Flag {
+	return append(planeFlags(), &cli.BoolFlag{Name: "json", Usage: "print JSON, for programs"})
+}
+
+// socketOf is the socket of the daemon that is meant.
+func socketOf(c *cli.Context) string {
+	if socket := c.String("socket"); socket != "" {
+		return socket
+	}
+	if state := c.String("state"); state != "" {
+		return filepath.Join(state, admin.SocketName)
+	}
+	here := filepath.Join(configs.DefaultFlagsState, admin.SocketName)
+	if _, err := os.Stat(here); err == nil {
+		return here
+	}
+	return filepath.Join(configs.DefaultState, admin.SocketName)
+}
+
+// ask is an action that asks the daemon. It wants words behind the verb, no more and
+// no less.
+func ask(words []string, do func(*cli.Context, *admin.Client) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if c.NArg() != len(words) {
+			usage := strings.Join(append([]string{c.Command.HelpName}, words...), " ")
+			for _, arg := range c.Args().Slice() {
+				if strings.HasPrefix(arg, "-") {
+					return fmt.Errorf("flags stand before the arguments: %s", strings.Replace(usage, c.Command.HelpName, c.Command.HelpName+" [FLAG...]", 1))
+				}
+			}
+			return fmt.Errorf("wants %s: %s", number(len(words)), usage)
+		}
+		client := admin.NewClient(socketOf(c))
+		defer client.Close()
+		return do(c, client)
+	}
+}
+
+func number(words int) string {
+	switch words {
+	case 0:
+		return "no arguments"
+	case 1:
+		return "one argument"
+	}
+	return fmt.Sprintf("%d arguments", words)
+}
+
+// listCommand is a verb that prints what the daemon says: as JSON, or as rows of columns
+// with a heading, cells parted by tabs.
+func listCommand[T any](usage, heading, none string, get func(*cli.Context, *admin.Client) ([]T, error), row func(T) []string) *cli.Command {
+	return &cli.Command{
+		Name: "list", Usage: usage, Flags: listFlags(),
+		Action: ask(nil, func(c *cli.Context, client *admin.Client) error {
+			all, err := get(c, client)
+			if err != nil {
+				return err
+			}
+			if c.Bool("json") {
+				return printJSON(c, all)
+			}
+			var rows []string
+			for _, one := range all {
+				rows = append(rows, row(one)...)
+			}
+			if len(rows) == 0 {
+				_, err := fmt.Fprintln(c.App.Writer, none)
+				return err
+			}
+			w := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, heading)
+			for _, r := range rows {
+				fmt.Fprintln(w, r)
+			}
+			return w.Flush()
+		}),
+	}
+}
+
+func printJSON(c *cli.Context, v any) error {
+	e := json.NewEncoder(c.App.Writer)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// cells is a row; an empty cell is a dash.
+func cells(words ...string) string {
+	for i, w := range words {
+		if w == "" {
+			words[i] = "-"
+		}
+	}
+	return strings.Join(words, "\t")
+}
+
+// noun is a command that only has verbs.
+func noun(name, usage string, verbs ...*cli.Command) *cli.Command {
+	return &cli.Command{
+		Name: name, Usage: usage, Subcommands: verbs,
+		Action: func(c *cli.Context) error {
+			if !c.Args().Present() {
+				return cli.ShowSubcommandHelp(c)
+			}
+			var names []string
+			for _, v := range verbs {
+				names = append(names, v.Name)
+			}
+			return fmt.Errorf("%s has no verb %q%s", name, c.Args().First(), configs.DidYouMean(c.Args().First(), names))
+		},
+	}
+}

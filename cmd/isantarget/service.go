@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/sirupsen/logrus"
+
+	"github.com/isantarget/isantarget/admin"
+	"github.com/isantarget/isantarget/configs"
+	"github.com/isantarget/isantarget/provision"
+)
+
+// A service is what `serve` runs, and the daemon of package admin.
+type service struct {
+	*provision.Provisioner
+	file  string // the configuration; empty: flags
+	log   *logrus.Logger
+	ready readyFile
+
+	mu      sync.Mutex // one change at a time
+	stopped bool
+}
+
+var _ admin.Daemon = (*service)(nil)
+
+// openPlane answers on the admin socket in the state directory, until close is called.
+func (s *service) openPlane(state string) (close func(), err error) {
+	const bound = 5 * time.Second // for requests under way
+	l, err := admin.Listen(filepath.Join(state, admin.SocketName))
+	if err != nil {
+		return nil, err
+	}
+	server := admin.NewServer(s, s.log)
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := server.Serve(l); err != nil {
+			s.log.WithError(err).Error("the admin socket has failed; nobody can ask this daemon any more")
+		}
+	})
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), bound)
+		defer cancel()
+		if err := server.Shutdown(ctx); err != nil {
+			s.log.WithError(err).Warn("requests on the admin socket were broken off")
+		}
+		serving.Wait()
+	}, nil
+}
+
+// errNoFile: there is nothing to read again.
+var errNoFile = errors.New("the daemon serves what its flags say, so there is no file to read again: start it with --config FILE")
+
+// errStopping: it is too late for a change.
+var errStopping = errors.New("the daemon is stopping")
+
+// Reload applies the configuration file again.
+func (s *service) Reload(ctx context.Context) (admin.Change, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return admin.Change{}, errStopping
+	}
+	if s.file == "" {
+		return admin.Change{}, &admin.Refusal{Err: errNoFile}
+	}
+	s.notify(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
+	defer s.notify(daemon.SdNotifyReady)
+	want, err := configs.Load(s.file)
+	var report provision.Report
+	if err == nil {
+		report, err = s.Apply(ctx, want)
+	}
+	if err != nil {
+		logLines(s.log, err)
+		s.log.Errorf("%s is refused, and nothing has changed", s.file)
+		return admin.Change{}, &admin.Refusal{Err: err}
+	}
+	if err := setLog(s.log, want.Log); err != nil {
+		s.log.Warn(err)
+	}
+	change := admin.Change{Changes: append([]string{}, report.Changes...), Warnings: append([]string{}, report.Warnings...)}
+	if err := s.ready.write(report.URLs()); err != nil {
+		s.log.Warn(err)
+		change.Warnings = append(change.Warnings, err.Error())
+	}
+	return change, nil
+}
+
+// reloadOn reloads on each signal until ctx ends.
+func (s *service) reloadOn(ctx context.Context, signals <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-signals:
+			s.log.Info("SIGHUP: applying the configuration again")
+			if _, err := s.Reload(ctx); errors.Is(err, errNoFile) {
+				s.log.Warn(err)
+			}
+		}
+	}
+}
+
+// end refuses changes from now on; one that is under way has ended when it returns.
+func (s *service) end() {
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
+}
+
+func (s *service) notify(state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		s.log.WithError(err).Warn("cannot tell systemd how we are")
+	}
+}
