@@ -3,6 +3,7 @@ package protocol_test
 import (
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 
 	"github.com/isantarget/isantarget/internal/initiator"
@@ -27,7 +28,7 @@ luns = { 0 = "a", 1 = "b" }
 [[target.rule]]
 initiators = ["`+alice+`"]
 [[target.rule]]
-initiators = ["`+bob+`"]
+initiators = ["`+strings.ToUpper(bob)+`"]
 luns = { 0 = "b", 7 = "a" }
 `)
 	a := ready(t, d, normal(nil))
