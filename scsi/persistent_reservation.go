@@ -247,12 +247,20 @@ func (x *reservationChange) registerAll(own, others []registration) error {
 			return err
 		}
 	}
+	keys := make(map[registrant]uint64, len(x.registrations)+len(others)) // there may be thousands
+	for _, r := range x.registrations {
+		keys[r.registrant] = r.key
+	}
 	for _, r := range others {
-		if i := x.find(r.registrant); i >= 0 && x.registrations[i].key != r.key {
+		switch key, registered := keys[r.registrant]; {
+		case registered && key != r.key:
 			return ReservationConflict
-		}
-		if err := x.add(r); err != nil {
-			return err
+		case registered:
+		case len(x.registrations) >= maxRegistrations:
+			return IllegalRequest(ASCInsufficientRegistrationResources)
+		default:
+			keys[r.registrant] = r.key
+			x.registrations = append(x.registrations, r)
 		}
 	}
 	return nil

@@ -82,15 +82,16 @@ func unrecord(record []byte) (p persistent, err error) {
 		return p, err
 	}
 	p.throughLoss, p.kind = r.APTPL, r.Type
-	holders := 0
+	holders, known := 0, map[registrant]bool{}
 	for _, x := range r.Registrations {
 		one, err := x.registration()
 		if err != nil {
 			return persistent{}, err
 		}
-		if p.find(one.registrant) >= 0 {
+		if known[one.registrant] {
 			return persistent{}, fmt.Errorf("%v is registered twice", one.initiator)
 		}
+		known[one.registrant] = true
 		if one.holder {
 			holders++
 		}
