@@ -155,10 +155,20 @@ func (e *Entity) accepted(g *PortalGroup, conn net.Conn) {
 	}
 	e.mu.Lock()
 	full := len(e.connections) >= e.limits.Connections
+	var stranger *Connection
+	if full && !e.draining {
+		stranger = e.oldestStranger()
+		delete(e.connections, stranger)
+		full = stranger == nil
+	}
 	if !full && !e.draining {
 		e.connections[c] = struct{}{}
 		e.running.Go(c.serve)
 		e.mu.Unlock()
+		if stranger != nil {
+			stranger.log.Warnf("connection closed before its login was complete: %d are open, which is the limit, and another came", e.limits.Connections)
+			stranger.fail(errPushedOut)
+		}
 		return
 	}
 	e.mu.Unlock()
@@ -166,6 +176,21 @@ func (e *Entity) accepted(g *PortalGroup, conn net.Conn) {
 		c.log.Warnf("connection refused: %d are open, which is the limit; raise limits.connections if that is right", e.limits.Connections)
 	}
 	conn.Close()
+}
+
+var errPushedOut = errors.New("the connection had to make room for another before its login was complete")
+
+// oldestStranger is the connection that has been there longest without a login:
+// who opens connections and says nothing is not to keep out who has something to
+// say. nil: all have logged in. e.mu is held.
+func (e *Entity) oldestStranger() *Connection {
+	var oldest *Connection
+	for c := range e.connections {
+		if !c.loggedIn.Load() && (oldest == nil || c.serial < oldest.serial) {
+			oldest = c
+		}
+	}
+	return oldest
 }
 
 // remove forgets a connection that has ended.
