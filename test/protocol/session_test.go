@@ -304,15 +304,18 @@ func TestLimits(t *testing.T) {
 		all = append(all, login(t, d, normal(nil)))
 	}
 	wantRefusal(t, dial(t, d).Login(normal(nil)), iscsi.LoginOutOfResources)
-	all = append(all, login(t, d, normal(func(l *initiator.Login) { l.InitiatorName = bob })))
-	for range 2 {
-		all = append(all, dial(t, d)) // no login: a connection all the same
+	asBob := normal(func(l *initiator.Login) { l.InitiatorName = bob })
+	all = append(all, login(t, d, asBob))
+	silent := []*peer{dial(t, d), dial(t, d)} // no login: a connection all the same
+	for _, p := range silent {                // who says nothing makes room, the oldest first
+		all = append(all, login(t, d, asBob))
+		p.closed()
 	}
 	one := dial(t, d)
-	if err := one.Login(normal(func(l *initiator.Login) { l.InitiatorName = bob })); !initiator.IsClosed(err) {
+	if err := one.Login(asBob); !initiator.IsClosed(err) {
 		t.Errorf("the seventh connection: %v", err)
 	}
-	for _, p := range all[:4] {
+	for _, p := range all {
 		p.alive()
 	}
 	for _, p := range all[2:] {
