@@ -33,6 +33,9 @@
 // A command costs two short locks and no allocation. No lock is held over an
 // operation.
 //
+// What works on blocks without being a command of that unit, such as a copy
+// between two units, takes a [Claim] there.
+//
 // # Aborted commands
 //
 // Task management ([LogicalUnit.Manage], SAM-5 7) ends what is dormant and wakes

@@ -14,6 +14,9 @@
 //   - Logical block provisioning (4.7): on a thin disk, UNMAP and WRITE SAME with
 //     the UNMAP bit give space back, and GET LBA STATUS tells what is held.
 //   - Removable medium and readiness: START STOP UNIT, PREVENT ALLOW MEDIUM REMOVAL.
+//   - Third-party copies: ROD tokens (4.29; POPULATE TOKEN, WRITE USING TOKEN), and what
+//     EXTENDED COPY of SPC-4 does with blocks.
+//   - SANITIZE (4.11): all that was ever on the medium is destroyed.
 //   - Capacity and limits: READ CAPACITY, VPD pages B0h, B1h and B2h, the caching
 //     mode page.
 //
@@ -65,5 +68,11 @@
 //     device took it.
 //   - PRE-FETCH ends with GOOD, never CONDITION MET: the cache belongs to the
 //     operating system, and nobody can promise that all blocks stay in it.
+//   - ROD tokens are of the type point in time copy - change vulnerable: a token ends
+//     when one of its blocks is written. One is good for any nexus that sees the
+//     unit that made it.
+//   - SANITIZE OVERWRITE writes over every block, which reaches what held the data
+//     before as far as the store writes in place. BLOCK ERASE gives the space back to
+//     the file system or device below; what becomes of it there is theirs to say.
 //   - The GROUP NUMBER field may have any value; nothing is collected.
 package sbc

@@ -12,6 +12,8 @@
 //     FUNCTIONS (6.36), read off the command table itself.
 //   - SEND DIAGNOSTIC (6.42), RECEIVE DIAGNOSTIC RESULTS (6.28), READ BUFFER (6.18)
 //     and WRITE BUFFER (6.49): the tests of a unit and of the way to it.
+//   - EXTENDED COPY (6.4) and what tells about copies (6.26 to 6.30): the
+//     [CopyManager]; what moves the blocks is the device server's [BlockCopier].
 //
 // A device server appends its own rows to those of [Operations]. [Absent] is the
 // device server for the LUNs that have no logical unit.
