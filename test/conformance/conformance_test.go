@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/isantarget/isantarget/test/daemon"
 	"github.com/isantarget/isantarget/test/peer"
@@ -86,6 +87,9 @@ func runShape(t *testing.T, shape Shape, tests []string) (results []Result) {
 	if shape.TwoPaths {
 		config.Portals = []string{fmt.Sprintf("127.0.0.1:%d", daemon.FreePort(t)), fmt.Sprintf("127.0.0.1:%d", daemon.FreePort(t))}
 	}
+	if shape.Sanitize {
+		config = daemon.Config{File: patientFile(t, image, shape.Options)}
+	}
 	d := daemon.Start(t, config)
 	runner, err := NewRunner(t.TempDir())
 	if err != nil {
@@ -96,6 +100,9 @@ func runShape(t *testing.T, shape Shape, tests []string) (results []Result) {
 		if err := os.MkdirAll(runner.LogDir, 0o700); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if shape.Sanitize {
+		runner.Options, runner.Suite, runner.Test = []string{"-S"}, 5*time.Minute, 3*time.Minute
 	}
 	runner.URLs = d.URLs() // one for each path
 	runner.Alive = d.Accepts
@@ -125,6 +132,24 @@ func runShape(t *testing.T, shape Shape, tests []string) (results []Result) {
 	}
 	d.Stop()
 	return results
+}
+
+// patientFile is a configuration with one unit and no NOP-In: while the tool waits for a sanitize operation it sleeps a
+// minute at a time, answers nothing, and takes a session that was lost meanwhile for one that is not finished.
+func patientFile(t *testing.T, image, options string) string {
+	t.Helper()
+	text := fmt.Sprintf("state = %q\n[limits]\nnop-interval = \"1h\"\n[[portal-group]]\ntag = 1\nlisten = [\"127.0.0.1:%d\"]\n"+
+		"[[lun]]\nname = \"disk\"\npath = %q\n", t.TempDir(), daemon.FreePort(t), image)
+	for _, option := range strings.Split(strings.TrimPrefix(options, ","), ",") {
+		key, value, _ := strings.Cut(option, "=")
+		text += fmt.Sprintf("%s = %q\n", key, value)
+	}
+	text += fmt.Sprintf("[[target]]\nname = %q\naccess = \"loopback\"\nluns = { 0 = \"disk\" }\n", daemon.Target)
+	file := filepath.Join(t.TempDir(), "sanitize.toml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // suites returns the suites of tests, in their order.

@@ -14,6 +14,8 @@ type Shape struct {
 
 	// TwoPaths gives the tool a second portal to the unit.
 	TwoPaths bool
+	// Sanitize lets the tool sanitize the unit (-S), which takes it a while.
+	Sanitize bool
 }
 
 // Shapes returns the shapes in which every test of the suite can be run that can be run at all.
@@ -53,6 +55,14 @@ func Shapes() []Shape {
 			Options: ",kind=memory,size=256MiB",
 			Why:     "WRITE ATOMIC (16), which no store behind a page cache or a file system can promise",
 			Only:    regexp.MustCompile(`^WriteAtomic16\.`),
+		},
+		{
+			Name:    "sanitize",
+			Options: ",size=64MiB,provisioning=sparse,sanitize-rate=11MiB",
+			Why:     "SANITIZE, made slow: one test wants it to last longer than a reset and a new login",
+			Only:    regexp.MustCompile(`^Sanitize\.`),
+
+			Sanitize: true,
 		},
 	}
 }
