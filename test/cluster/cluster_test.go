@@ -26,6 +26,8 @@ func TestCluster(t *testing.T) {
 	}
 	one, two := guest.BootPair(t, guest.Build(t))
 	t.Run("PersistentReservations", func(t *testing.T) { persistentReservations(t, one, two) })
+	t.Run("Multipath", func(t *testing.T) { multipath(t, one, two) })
+	t.Run("Fencing", func(t *testing.T) { fencing(t, one, two) })
 }
 
 // The names of the initiators.
