@@ -27,6 +27,7 @@ func TestCluster(t *testing.T) {
 	one, two := guest.BootPair(t, guest.Build(t))
 	t.Run("PersistentReservations", func(t *testing.T) { persistentReservations(t, one, two) })
 	t.Run("Multipath", func(t *testing.T) { multipath(t, one, two) })
+	t.Run("AsymmetricAccess", func(t *testing.T) { asymmetricAccess(t, one) })
 	t.Run("Fencing", func(t *testing.T) { fencing(t, one, two) })
 }
 
