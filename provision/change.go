@@ -244,6 +244,7 @@ func (c *change) reopen(u *unit) {
 	} else {
 		c.changes = append(c.changes, fmt.Sprintf("LUN %s has new settings", name))
 	}
+	again.lu.Succeed(u.lu)
 	c.next.units[name] = again
 	c.opened = append(c.opened, again)
 }

@@ -279,6 +279,11 @@ func TestNewSettings(t *testing.T) {
 	c := d.mustLogin(t, alice, nil)
 	writeBlock(t, c, 0, 7)
 	before := serial(t, c, 0)
+	// Without APTPL, so it is recorded nowhere.
+	key := append(make([]byte, 15), append([]byte{0xa}, make([]byte, 8)...)...)
+	if r := do(t, c, initiator.Command{CDB: []byte{0x5f, 0, 0, 0, 0, 0, 0, 0, 24, 0}, Write: key}); r.Status != 0 {
+		t.Fatalf("REGISTER: %02x, % x", r.Status, r.Sense)
+	}
 	r := d.apply(t, dir, strings.Replace(inventory("a", "b"), "size = \"1MiB\"\n", "size = \"1MiB\"\nreadonly = true\n", 1))
 	if len(r.Changes) == 0 || r.Changes[0] != "LUN a has new settings" {
 		t.Errorf("changes %q", r.Changes)
@@ -288,6 +293,9 @@ func TestNewSettings(t *testing.T) {
 	}
 	if w := do(t, c, initiator.Command{CDB: []byte{0x2a, 0, 0, 0, 0, 0, 0, 0, 1, 0}, Write: make([]byte, 512)}); w.Status != 2 {
 		t.Errorf("a write to it: status %02x", w.Status)
+	}
+	if r, err := d.Reservations("a"); err != nil || len(r[0].Registrations) != 1 || !r[0].Registrations[0].Session {
+		t.Errorf("reservations %+v, %v, want the registration of before", r, err)
 	}
 	// An image that is not there: the LUN stays as it was.
 	r = d.apply(t, dir, strings.Replace(inventory("a", "b"), "path = \"a.img\"\nsize = \"1MiB\"\n", "path = \"elsewhere.img\"\n", 1))

@@ -29,6 +29,17 @@ func (lu *LogicalUnit) Remove(answer error) error {
 // Restore takes back what Remove has done.
 func (lu *LogicalUnit) Restore() { lu.removed.Store(nil) }
 
+// Succeed gives the unit, which nobody has used yet, the reservations and access
+// states of old, which was removed: its medium is opened anew, and who is fenced from
+// it stays so.
+func (lu *LogicalUnit) Succeed(old *LogicalUnit) {
+	before, groups := old.reservations.Load(), old.PortGroups()
+	lu.mu.Lock()
+	defer lu.mu.Unlock()
+	lu.publishReservations(reservations{persistent: before.clone(), lost: before.lost})
+	lu.publish(groups)
+}
+
 // Idle waits until no command is in the task set, or ctx ends.
 func (lu *LogicalUnit) Idle(ctx context.Context) error {
 	for {

@@ -70,13 +70,23 @@ func TestBadCommandLines(t *testing.T) {
 		{nil, []string{"check"}, `check wants one FILE: isantarget check /etc/isantarget/isantarget.toml`},
 		{nil, []string{"check", "a", "b"}, `check wants one FILE: isantarget check /etc/isantarget/isantarget.toml`},
 		{nil, []string{"check", "none.toml"}, `cannot read the configuration: open none.toml: no such file or directory`},
+		{nil, []string{"session", "lst"}, `session has no verb "lst"; did you mean list?`},
+		{nil, []string{"session", "list", "--jsn"}, `unknown flag --jsn; did you mean --json?`},
+		{nil, []string{"session", "list", "all"}, `wants no arguments: isantarget session list`},
+		{nil, []string{"session", "logout"}, `wants one argument: isantarget session logout TSIH`},
+		{nil, []string{"session", "logout", "1", "--json"}, `flags stand before the arguments: isantarget session logout [FLAG...] TSIH`},
+		{nil, []string{"session", "logout", "x"}, `"x" is not the number of a session; see: isantarget session list`},
+		{nil, []string{"lun", "access-state", "a", "x", "standby"}, `"x" is not the number of a target port group; see: isantarget lun list`},
+		{nil, []string{"reload", "--socket", "none"}, `no daemon answers at none: start one, or say where its state is with --state DIR or --socket FILE`},
+		{nil, []string{"target", "list", "--state", "none"}, `no daemon answers at none/admin.sock: start one, or say where its state is with --state DIR or --socket FILE`},
+		{[]string{"ISANTARGET_SOCKET=none"}, []string{"reservation", "clear", "a"}, `no daemon answers at none: start one, or say where its state is with --state DIR or --socket FILE`},
 		{nil, []string{"version", "x"}, `version takes no arguments, and "x" is one`},
 		{nil, []string{"healthcheck", "--portal", "x"}, `--portal: "x" is not an IP address and port; write it as "192.0.2.1:3260" or "[2001:db8::1]:3260"`},
 	} {
 		t.Run(strings.Join(append(c.environment, c.args...), " "), func(t *testing.T) {
 			dir := t.TempDir()
 			got := isantarget(t, dir, c.environment, c.args...)
-			want := "isantarget: " + strings.ReplaceAll(c.want, "DIR", dir) + "\n"
+			want := "isantarget: " + strings.ReplaceAll(c.want, "DIR/", dir+"/") + "\n"
 			if got.status != 1 || got.stdout != "" || got.stderr != want {
 				t.Errorf("status %d, stdout %q, stderr\n%s\nwant status 1 and\n%s", got.status, got.stdout, got.stderr, want)
 			}
@@ -174,6 +184,26 @@ func TestVersionAndHelp(t *testing.T) {
 		"$ISANTARGET_LUN", "$ISANTARGET_STATE", configs.DefaultTarget, string(configs.DefaultPortal)} {
 		if !strings.Contains(help, key) {
 			t.Errorf("serve --help does not tell of %s", key)
+		}
+	}
+}
+
+// TestHelpFitsATerminal: no line is wider than a terminal, and every flag is there.
+func TestHelpFitsATerminal(t *testing.T) {
+	for _, args := range [][]string{{"serve"}, {"check"}, {"reload"}, {"lun", "access-state"}, {"session", "list"}, {"reservation", "clear"}, {"healthcheck"}} {
+		got := isantarget(t, t.TempDir(), nil, append(args, "--help")...)
+		if got.status != 0 || got.stderr != "" {
+			t.Errorf("%q: status %d, %s", args, got.status, got.stderr)
+		}
+		for line := range strings.Lines(got.stdout) {
+			if len(strings.TrimSuffix(line, "\n")) > 100 {
+				t.Errorf("%q: %d columns: %s", args, len(line), line)
+			}
+		}
+	}
+	for _, f := range objectFlags() {
+		if help := isantarget(t, t.TempDir(), nil, "serve", "--help").stdout; !strings.Contains(help, "\n   --"+f.Names()[0]) {
+			t.Errorf("the help of serve lacks --%s", f.Names()[0])
 		}
 	}
 }
