@@ -41,7 +41,7 @@ func (o *outbox) room(n int) []byte {
 func (o *outbox) put(p []byte) {
 	if n := len(o.pieces); n > o.sent {
 		last := &o.pieces[n-1]
-		if unsafe.Add(unsafe.Pointer(last.Base), last.Len) == unsafe.Pointer(unsafe.SliceData(p)) {
+		if uintptr(unsafe.Pointer(last.Base))+uintptr(last.Len) == uintptr(unsafe.Pointer(unsafe.SliceData(p))) {
 			last.Len += uint64(len(p))
 			return
 		}
