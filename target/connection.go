@@ -33,6 +33,8 @@ type Connection struct {
 	cid     uint16
 	serial  uint64 // order of arrival, for the log and Sessions
 
+	inSession bool // it will not make room for others; the entity's lock guards it
+
 	maxSend  atomic.Int32 // the initiator's MaxRecvDataSegmentLength in bytes
 	digests  digests
 	reader   *bufio.Reader

@@ -166,7 +166,7 @@ func (e *Entity) accepted(g *PortalGroup, conn net.Conn) {
 		e.running.Go(c.serve)
 		e.mu.Unlock()
 		if stranger != nil {
-			stranger.log.Warnf("connection closed before its login was complete: %d are open, which is the limit, and another came", e.limits.Connections)
+			e.log.WithField("from", stranger.remote.String()).Warnf("connection closed before its login was complete: %d are open, which is the limit, and another came", e.limits.Connections)
 			stranger.fail(errPushedOut)
 		}
 		return
@@ -186,11 +186,18 @@ var errPushedOut = errors.New("the connection had to make room for another befor
 func (e *Entity) oldestStranger() *Connection {
 	var oldest *Connection
 	for c := range e.connections {
-		if !c.loggedIn.Load() && (oldest == nil || c.serial < oldest.serial) {
+		if !c.inSession && (oldest == nil || c.serial < oldest.serial) {
 			oldest = c
 		}
 	}
 	return oldest
+}
+
+// belongs says that c has become a connection of a session.
+func (e *Entity) belongs(c *Connection) {
+	e.mu.Lock()
+	c.inSession = true
+	e.mu.Unlock()
 }
 
 // remove forgets a connection that has ended.

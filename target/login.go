@@ -369,6 +369,7 @@ func (l *login) enter(p iscsi.LoginResponse, answers []iscsi.KeyValue) error {
 	if err != nil {
 		return err
 	}
+	c.entity.belongs(c)
 	c.log = s.log.WithFields(logrus.Fields{"connection": c.cid, "from": c.remote.String(), "portal": c.local.String()})
 	c.session = s
 	err = l.respond(p, answers)
