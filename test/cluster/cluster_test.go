@@ -29,6 +29,7 @@ func TestCluster(t *testing.T) {
 	t.Run("Multipath", func(t *testing.T) { multipath(t, one, two) })
 	t.Run("AsymmetricAccess", func(t *testing.T) { asymmetricAccess(t, one) })
 	t.Run("Fencing", func(t *testing.T) { fencing(t, one, two) })
+	t.Run("OCFS2", func(t *testing.T) { ocfs2(t, one, two) }) // the last: it ends the second guest
 }
 
 // The names of the initiators.
