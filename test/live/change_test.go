@@ -331,3 +331,39 @@ func visit(port int, isid iscsi.ISID, polite bool) error {
 	}
 	return err
 }
+
+// TestRemovalWhileDataAreOwed: a write whose initiator does not answer its R2T holds
+// up neither the change nor the other LUN, and ends once the data have come (RFC 7143
+// 11.4.3).
+func TestRemovalWhileDataAreOwed(t *testing.T) {
+	r := start(t, rule{alice, []string{"a", "b"}})
+	c := r.login(alice, iscsi.ISID{0x80, 1})
+	attentions(t, c, 2)
+	none := 0
+	owed, err := c.Start(initiator.Command{LUN: initiator.LUN(1), CDB: rw(0x2a, 0, 512), Write: make([]byte, 512*block), HoldData: true,
+		ImmediateData: &none, UnsolicitedData: &none, Edit: func(p *initiator.PDU) initiator.Faults { p.BHS.SetFinal(true); return 0 }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := owed.WaitR2T(1); err != nil {
+		t.Fatal(err)
+	}
+	r.apply(rule{alice, []string{"a"}})
+	if strings.Contains(r.Log(), " hang in") {
+		t.Error("the write counts as hanging")
+	}
+	if got := attentions(t, c, 1); !slices.Equal(got, []string{"0:3f0e"}) {
+		t.Errorf("LUN 0: %q", got)
+	}
+	if owed.Done() {
+		t.Error("the write was answered before its data came")
+	}
+	for _, asked := range owed.R2Ts {
+		if err := owed.Answer(asked); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := owed.Wait(); err != nil || got.Status != 0x40 {
+		t.Errorf("%+v, %v, want TASK ABORTED", got, err)
+	}
+}
