@@ -287,13 +287,17 @@ func (s *Session) join(c *Connection, cid uint16) (old *Connection, err error) {
 	if s.ending {
 		return nil, refuse(iscsi.LoginSessionDoesNotExist, "the session is ending")
 	}
+	staying := 0 // one that has logged out may still be there for a moment
 	for _, o := range s.connections {
 		if o.cid == cid {
 			old = o
 		}
+		if !o.clean.Load() {
+			staying++
+		}
 	}
-	if old == nil && len(s.connections) >= s.parameters.maxConnections {
-		return nil, refuse(iscsi.LoginTooManyConnections, "the session has %d connections, as many as were agreed (MaxConnections)", len(s.connections))
+	if old == nil && staying >= s.parameters.maxConnections {
+		return nil, refuse(iscsi.LoginTooManyConnections, "the session has %d connections, as many as were agreed (MaxConnections)", staying)
 	}
 	s.connections = append(s.connections, c)
 	return old, nil
