@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +17,7 @@ type Description struct {
 	Memory     int64 // bytes
 	Kernel     string
 	Virtual    bool // the processor says that a hypervisor runs it
+	Nice       int  // of this session, where the kernel groups processes by session (sched_autogroup, sched(7))
 }
 
 // Describe looks at this machine; what it cannot find out is empty.
@@ -32,7 +34,20 @@ func Describe() Description {
 	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		d.Processor, d.Virtual = parseCPUInfo(string(text))
 	}
+	if text, err := os.ReadFile("/proc/self/autogroup"); err == nil {
+		d.Nice = parseAutogroup(string(text))
+	}
 	return d
+}
+
+// parseAutogroup reads "/autogroup-25 nice 19".
+func parseAutogroup(text string) int {
+	_, nice, _ := strings.Cut(strings.TrimSpace(text), " nice ")
+	n, err := strconv.Atoi(nice)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 func parseCPUInfo(text string) (model string, virtual bool) {
@@ -53,6 +68,9 @@ func (d Description) String() string {
 	kind := ""
 	if d.Virtual {
 		kind = ", virtual"
+	}
+	if d.Nice != 0 {
+		kind += fmt.Sprintf(", all of this at nice %d", d.Nice)
 	}
 	return fmt.Sprintf("%s, %d processors%s, %.0f GiB, %s", d.Processor, d.Processors, kind, float64(d.Memory)/(1<<30), d.Kernel)
 }

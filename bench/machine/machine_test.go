@@ -51,6 +51,14 @@ func TestParseCPUInfo(t *testing.T) {
 	}
 }
 
+func TestParseAutogroup(t *testing.T) {
+	for text, want := range map[string]int{"/autogroup-25 nice -15\n": -15, "/autogroup-1 nice 0\n": 0, "": 0, "nonsense": 0} {
+		if got := parseAutogroup(text); got != want {
+			t.Errorf("%q: %d, want %d", text, got, want)
+		}
+	}
+}
+
 // The sample of this process grows with what it does and never exceeds the machine's.
 func TestSampleCPU(t *testing.T) {
 	before, err := SampleCPU(os.Getpid())
