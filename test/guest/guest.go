@@ -161,6 +161,9 @@ func counterRate(t testing.TB) int {
 	return int(mhz * 1000)
 }
 
+// Shared returns the path, on the host, of the file that the guest sees as /lab/NAME.
+func (g *Guest) Shared(name string) string { return filepath.Join(g.dir, name) }
+
 // await waits for a file in the share.
 func (g *Guest) await(name string, bound time.Duration) error {
 	deadline := time.Now().Add(bound)
