@@ -65,12 +65,13 @@ func parseCPUInfo(text string) (model string, virtual bool) {
 
 // String is the description in a line.
 func (d Description) String() string {
-	kind := ""
+	s := fmt.Sprintf("%s, %d processors", d.Processor, d.Processors)
 	if d.Virtual {
-		kind = ", virtual"
+		s += ", virtual"
 	}
+	s += fmt.Sprintf(", %.0f GiB, %s", float64(d.Memory)/(1<<30), d.Kernel)
 	if d.Nice != 0 {
-		kind += fmt.Sprintf(", all of this at nice %d", d.Nice)
+		s += fmt.Sprintf("; targets and load at nice %d", d.Nice)
 	}
-	return fmt.Sprintf("%s, %d processors%s, %.0f GiB, %s", d.Processor, d.Processors, kind, float64(d.Memory)/(1<<30), d.Kernel)
+	return s
 }
