@@ -19,8 +19,8 @@ var (
 	errUnexpectedData  = scsi.AbortedCommand(scsi.ASCWriteErrorUnexpectedUnsolicitedData)
 	errIncorrectAmount = scsi.AbortedCommand(scsi.ASCWriteErrorNotEnoughUnsolicitedData)
 	errDataCRC         = scsi.AbortedCommand(scsi.ASCProtocolServiceCRCError)
-	// A write whose header expects to read: GOOD would be a lie about data that
-	// nobody sent.
+	// A write whose header expects to read, or a read whose header expects to write:
+	// GOOD would be a lie about data that nobody sent.
 	errDirection = scsi.IllegalRequest(scsi.ASCInvalidFieldInCommandInformationUnit)
 )
 
