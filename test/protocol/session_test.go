@@ -187,6 +187,29 @@ func TestCmdSNOverConnections_RFC7143_4_2_2_1(t *testing.T) {
 	}
 }
 
+// A ping that came early is answered when another connection brings what was missing,
+// at once, though nothing more comes over its own (4.2.2.1).
+func TestEarlyPingOverConnections_RFC7143_4_2_2_1(t *testing.T) {
+	d := serve(t, "[limits]\nnop-interval = \"10m\"\n"+standard) // a NOP-In would take the answer along
+	p := ready(t, d, offer("MaxConnections=2"))
+	other := p.join(d, 1, initiator.Login{})
+	sn := p.Session.CmdSN
+	p.Session.CmdSN = sn + 1
+	early, err := p.StartPing([]byte("early"), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.alive() // it has arrived
+	p.Session.CmdSN = sn
+	if _, err := other.Ping(nil, false); err != nil {
+		t.Fatal(err)
+	}
+	p.Session.CmdSN = sn + 2
+	if answer, err := early.Await(); err != nil || string(answer.Data) != "early" {
+		t.Fatalf("%v, %v", answer, err)
+	}
+}
+
 // Answers come over the connection of their command, each with its own StatSN, and
 // all connections work at once (4.2.5.1, 4.2.2.2).
 func TestConnectionAllegiance_RFC7143_4_2_5_1(t *testing.T) {
