@@ -95,7 +95,9 @@ func (u *unit) open(do opener) error {
 	missing := isMissing(u.config)
 	store, err := do(u.config)
 	if err == nil {
-		u.made = missing
+		if image, ok := store.(interface{ Created() bool }); ok {
+			u.made = image.Created() // it may have come since we looked
+		}
 		u.medium = backstore.Bind(store)
 		if u.device, err = sbc.New(u.options()); err == nil {
 			return nil
@@ -162,13 +164,13 @@ func (u *unit) close() error {
 }
 
 // discard is close for a unit that nobody has seen: an image that was made for
-// it is removed.
+// it is removed, as long as its lock keeps it from being somebody else's.
 func (u *unit) discard() error {
-	err := u.close()
+	var err error
 	if u.made {
-		err = errors.Join(err, os.Remove(u.config.Path))
+		err = os.Remove(u.config.Path)
 	}
-	return err
+	return errors.Join(err, u.close())
 }
 
 // warnings are what the operator should know of a LUN that is ready.

@@ -25,8 +25,10 @@ func Open(o Options) (*Store, error) {
 	for range openTries {
 		var fd int
 		fd, err = openExisting(o)
+		created := false
 		if errors.Is(err, fs.ErrNotExist) && o.Create && !o.ReadOnly {
 			fd, err = create(o)
+			created = true
 		} else if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("there is none: %w", err)
 		}
@@ -41,6 +43,7 @@ func Open(o Options) (*Store, error) {
 			_ = unix.Close(fd)
 			return nil, fmt.Errorf("image %s: %w", o.Path, err)
 		}
+		s.created = created
 		return s, nil
 	}
 	return nil, fmt.Errorf("image %s: %w", o.Path, err)

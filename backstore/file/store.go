@@ -18,11 +18,15 @@ const optimalTransfer = 1 << 20
 type Store struct {
 	descriptor   *descriptor.Descriptor
 	path         string
+	created      bool
 	provisioning Provisioning
 	fileSystem   int64 // its magic number, statfs(2)
 	geometry     backstore.Geometry
 	features     backstore.Features
 }
+
+// Created tells whether Open has made the image: there was none before.
+func (s *Store) Created() bool { return s.created }
 
 // Geometry implements backstore.Store.
 func (s *Store) Geometry() backstore.Geometry { return s.geometry }
