@@ -6,12 +6,81 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/backstore/file"
 	"github.com/isantarget/isantarget/configs"
+	"github.com/isantarget/isantarget/internal/initiator"
 )
+
+// A dirtyStore knows whether anything was written since the last sync.
+type dirtyStore struct {
+	backstore.Store
+	dirty   atomic.Bool
+	written chan struct{}
+	closed  atomic.Bool
+}
+
+func (s *dirtyStore) WriteAt(p []byte, off int64) (int, error) {
+	n, err := s.Store.WriteAt(p, off)
+	s.dirty.Store(true)
+	select {
+	case s.written <- struct{}{}:
+	default:
+	}
+	return n, err
+}
+
+// Sync lets a writer that is at work do its next write before it returns.
+func (s *dirtyStore) Sync() error {
+	s.dirty.Store(false)
+	select {
+	case <-s.written:
+	default:
+	}
+	select {
+	case <-s.written:
+	case <-time.After(100 * time.Millisecond):
+	}
+	return nil
+}
+
+func (s *dirtyStore) Geometry() backstore.Geometry {
+	g := s.Store.Geometry()
+	g.Volatile = true
+	return g
+}
+
+func (s *dirtyStore) Close() error { s.closed.Store(true); return s.Store.Close() }
+
+// TestStop_BackgroundWrites: what goes on after its command has ended (a SANITIZE, a
+// FORMAT UNIT, a copy with IMMED) is ended before the last sync, not after it.
+func TestStop_BackgroundWrites(t *testing.T) {
+	s := &dirtyStore{written: make(chan struct{}, 1)}
+	d := newDaemon()
+	d.openers[configs.Null] = func(l configs.LUN) (backstore.Store, error) {
+		l.Size = 16 << 20
+		var err error
+		s.Store, err = openers()[configs.Memory](l)
+		return s, err
+	}
+	var err error
+	if d.report, err = d.Apply(context.Background(), parse(t, t.TempDir(), strings.Replace(oneTarget, `kind = "memory"`, `kind = "null"`, 1))); err != nil {
+		t.Fatal(err)
+	}
+	c := d.mustLogin(t, alice, nil)
+	overwrite := initiator.Command{CDB: []byte{0x48, 0x81, 0, 0, 0, 0, 0, 0, 5, 0}, Write: []byte{31, 0, 0, 1, 0xaa}}
+	if r := do(t, c, overwrite); r.Status != 0 {
+		t.Fatalf("SANITIZE: %02x, % x", r.Status, r.Sense)
+	}
+	d.stop(t)
+	if !s.closed.Load() || s.dirty.Load() {
+		t.Errorf("closed %v, with unsynced writes %v", s.closed.Load(), s.dirty.Load())
+	}
+}
 
 // An uncoveredImage notices when its lock is given up while it is still there.
 type uncoveredImage struct {

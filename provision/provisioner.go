@@ -118,10 +118,10 @@ func (p *Provisioner) stop(ctx context.Context) error {
 	go func() { quiet <- last.entity.Shutdown(ctx) }()
 	select {
 	case err := <-quiet:
-		return errors.Join(err, last.sync(p.log), last.close(), hanging)
+		return errors.Join(err, last.each(p.log, (*unit).shut), last.state.Close(), hanging)
 	case <-time.After(last.patience):
 		p.log.Errorf("commands still hang in a store %v after initiators were asked to log out; the LUNs are flushed without waiting for them", last.patience)
-		return errors.Join(errHanging, last.sync(p.log))
+		return errors.Join(errHanging, last.each(p.log, (*unit).sync))
 	}
 }
 
@@ -163,9 +163,9 @@ func (r *running) unitMap(luns map[int]string) *scsi.UnitMap {
 	return scsi.NewUnitMap(r.absent, units)
 }
 
-// sync makes all LUNs durable, at once, for one that is slow must not cost the
-// others. It waits for each, however long, and says for which.
-func (r *running) sync(log *logrus.Entry) error {
+// each does what makes the LUNs durable, with all at once, for one that is slow must
+// not cost the others. It waits for each, however long, and says for which.
+func (r *running) each(log *logrus.Entry, do func(*unit) error) error {
 	const silence = 10 * time.Second
 	var group sync.WaitGroup
 	errs := make(chan error, len(r.units))
@@ -175,7 +175,7 @@ func (r *running) sync(log *logrus.Entry) error {
 				log.WithField("lun", u.config.Name).Warn("the LUN is still being flushed; a second signal ends without")
 			})
 			defer slow.Stop()
-			errs <- u.sync()
+			errs <- do(u)
 		})
 	}
 	group.Wait()
@@ -185,15 +185,4 @@ func (r *running) sync(log *logrus.Entry) error {
 		all = errors.Join(all, err)
 	}
 	return all
-}
-
-// close gives back stores and the state directory.
-func (r *running) close() error { return r.end((*unit).close) }
-
-func (r *running) end(end func(*unit) error) error {
-	var all error
-	for _, u := range r.units {
-		all = errors.Join(all, end(u))
-	}
-	return errors.Join(all, r.state.Close())
 }

@@ -60,7 +60,8 @@ func (u *unit) remove(answer error) error {
 	return u.shut()
 }
 
-// shut is the end of a LUN to which no command comes any more.
+// shut is the end of a LUN to which no command comes any more. What goes on in the
+// background ends first, so that nothing is written after the sync.
 func (u *unit) shut() error {
 	u.closed = true
 	if u.medium == nil {
@@ -145,6 +146,9 @@ func (u *unit) present(keep *state.Directory, revision string) error {
 
 // sync makes durable what the LUN was told to keep.
 func (u *unit) sync() error {
+	if u.medium == nil {
+		return nil
+	}
 	if err := u.device.Sync(); err != nil {
 		return fmt.Errorf("LUN %q: what was written since the last flush may be lost: %w", u.config.Name, err)
 	}
