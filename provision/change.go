@@ -223,12 +223,11 @@ func (c *change) commit() {
 func (c *change) reopen(u *unit) {
 	name := u.config.Name
 	l := c.plan.LUNs[slices.IndexFunc(c.plan.LUNs, func(l configs.LUN) bool { return l.Name == name })]
-	if err := u.remove(scsi.Busy); err != nil {
-		if !u.closed {
-			u.lu.Restore()
-			c.complain("LUN %q keeps its old settings: %v", name, err)
-			return
-		}
+	if err := u.suspend(); err != nil {
+		c.complain("LUN %q keeps its old settings: %v", name, err)
+		return
+	}
+	if err := u.shut(); err != nil {
 		c.complain("%v", err)
 	}
 	hangBound := limitsOf(c.plan.Config).HangBound

@@ -16,6 +16,54 @@ import (
 	"github.com/isantarget/isantarget/internal/initiator"
 )
 
+// A lossyStore loses what is written to it: its first sync fails. The store that is
+// opened after it knows nothing of that, as the system tells of a failure once.
+type lossyStore struct{ backstore.Store }
+
+func (lossyStore) Sync() error { return errDisk }
+func (l lossyStore) Geometry() backstore.Geometry {
+	g := l.Store.Geometry()
+	g.Volatile = true
+	return g
+}
+
+// TestNewSettings_LostWrites: a LUN whose writes cannot be made durable is not opened
+// anew, or the next SYNCHRONIZE CACHE would succeed and the initiator believe in them.
+func TestNewSettings_LostWrites(t *testing.T) {
+	var opened int
+	d := newDaemon()
+	d.openers[configs.Null] = func(l configs.LUN) (backstore.Store, error) {
+		s, err := openers()[configs.Memory](l)
+		if opened++; opened > 1 {
+			return s, err
+		}
+		return lossyStore{s}, err
+	}
+	text := strings.Replace(oneTarget, `kind = "memory"`, `kind = "null"`, 1)
+	dir := t.TempDir()
+	var err error
+	if d.report, err = d.Apply(context.Background(), parse(t, dir, text)); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if _, err := d.Apply(context.Background(), configs.Config{}); !errors.Is(err, errDisk) {
+			t.Errorf("stop: %v, want that writes are lost", err)
+		}
+	}()
+	c := d.mustLogin(t, alice, nil)
+	writeBlock(t, c, 0, 7)
+	r := d.apply(t, dir, strings.Replace(text, `kind = "null"`, "kind = \"null\"\nwrite-cache = false", 1))
+	if w := strings.Join(r.Warnings, "\n"); !strings.Contains(w, `LUN "m" keeps its old settings`) || !strings.Contains(w, errDisk.Error()) {
+		t.Errorf("warnings %q", r.Warnings)
+	}
+	if s := do(t, c, initiator.Command{CDB: []byte{0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0}}); s.Status != 2 {
+		t.Errorf("SYNCHRONIZE CACHE: status %02x, although the write before it is lost", s.Status)
+	}
+	if got := readBlock(t, c, 0); got != 7 {
+		t.Errorf("block %d", got)
+	}
+}
+
 // A dirtyStore knows whether anything was written since the last sync.
 type dirtyStore struct {
 	backstore.Store

@@ -60,6 +60,23 @@ func (u *unit) remove(answer error) error {
 	return u.shut()
 }
 
+// suspend has commands end with BUSY, waits for those that run, and makes durable what
+// was written. If that cannot be had the LUN goes on as it was: a store that is opened
+// anew would not know what the old one has lost, and let the next SYNCHRONIZE CACHE
+// succeed.
+func (u *unit) suspend() error {
+	err := u.lu.Remove(scsi.Busy)
+	if err != nil {
+		err = fmt.Errorf("LUN %q: %w", u.config.Name, err)
+	} else {
+		err = u.sync()
+	}
+	if err != nil {
+		u.lu.Restore()
+	}
+	return err
+}
+
 // shut is the end of a LUN to which no command comes any more. What goes on in the
 // background ends first, so that nothing is written after the sync.
 func (u *unit) shut() error {
