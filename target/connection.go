@@ -44,6 +44,7 @@ type Connection struct {
 	pdu      pdus
 	post     post
 	transmit transmitQueue
+	texting  sync.Mutex // before transmit.mu
 	text     textExchange
 	loggedIn atomic.Bool   // the last Login Response was sent, and the transmit queue has begun
 	transfer atomic.Uint32 // last Target Transfer Tag given out

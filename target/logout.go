@@ -15,7 +15,7 @@ func (c *Connection) onLogout() error {
 	}
 	// Commands of the session may have to be aborted first, which can take as
 	// long as a store hangs: the reader must not wait for that.
-	c.session.sequenced(p.Immediate, p.CmdSN, func() { go c.session.logout(c, p) })
+	c.sequenced(p.Immediate, p.CmdSN, func() { go c.session.logout(c, p) })
 	return nil
 }
 

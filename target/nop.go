@@ -20,7 +20,7 @@ func (c *Connection) onNopOut() error {
 	if err != nil {
 		return err
 	}
-	c.session.sequenced(p.Immediate, p.CmdSN, func() {
+	c.sequenced(p.Immediate, p.CmdSN, func() {
 		if p.InitiatorTaskTag != iscsi.ReservedTag {
 			c.echo(p.InitiatorTaskTag, data[:min(len(data), int(c.maxSend.Load()))])
 		}

@@ -98,7 +98,7 @@ func (c *Connection) deliver(t *task, p *iscsi.SCSICommand) error {
 	if p.Immediate {
 		t.execute()
 	} else {
-		early = c.session.inOrder(p.CmdSN, t, nil)
+		early = c.session.inOrder(c, p.CmdSN, t, nil)
 	}
 	if err := c.post.end(held); err != nil {
 		return err
@@ -110,20 +110,21 @@ func (c *Connection) deliver(t *task, p *iscsi.SCSICommand) error {
 }
 
 // sequenced runs f when the PDU with that CmdSN is due: at once if it is
-// immediate, later if others are missing, never if it is a duplicate.
-func (s *Session) sequenced(immediate bool, cmdSN uint32, f func()) {
+// immediate, later if others are missing, never if it is a duplicate. Later it runs
+// on the reader of whichever connection brings what was missing.
+func (c *Connection) sequenced(immediate bool, cmdSN uint32, f func()) {
 	if immediate {
 		f()
 		return
 	}
-	if s.inOrder(cmdSN, nil, f) {
-		s.runEarly()
+	if c.session.inOrder(c, cmdSN, nil, f) {
+		c.session.runEarly()
 	}
 }
 
-// inOrder is the one place where CmdSN advances: t is executed or f run when
-// the number is due; waiting tells that others may have waited for it.
-func (s *Session) inOrder(cmdSN uint32, t *task, f func()) (waiting bool) {
+// inOrder is the one place where CmdSN advances: t is executed or f run, which came
+// over c, when the number is due; waiting tells that others may have waited for it.
+func (s *Session) inOrder(c *Connection, cmdSN uint32, t *task, f func()) (waiting bool) {
 	if s.parameters.maxConnections > 1 {
 		s.ordering.Lock()
 		defer s.ordering.Unlock()
@@ -136,9 +137,7 @@ func (s *Session) inOrder(cmdSN uint32, t *task, f func()) (waiting bool) {
 		}
 		s.window.hold(cmdSN, func() {
 			s.run(t, f)
-			if t != nil {
-				t.connection.transmit.flush(false) // another connection's reader runs this
-			}
+			c.transmit.flush(false) // another connection's reader runs this
 		})
 	}
 	waiting = s.window.ahead > 0

@@ -30,7 +30,7 @@ func (c *Connection) onTaskManagement() error {
 	// that it waits for can be read.
 	recalled := p.Immediate && s.recallFor(&p)
 	// The function waits until no affected command can act: not on the reader.
-	s.sequenced(p.Immediate, p.CmdSN, func() {
+	c.sequenced(p.Immediate, p.CmdSN, func() {
 		go func() {
 			if p.Immediate {
 				defer s.endManagement()

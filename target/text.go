@@ -35,12 +35,15 @@ func (c *Connection) onText() error {
 		return err
 	}
 	header := c.header
-	c.session.sequenced(p.Immediate, p.CmdSN, func() { c.handleText(&p, &header, text) })
+	c.sequenced(p.Immediate, p.CmdSN, func() { c.handleText(&p, &header, text) })
 	return nil
 }
 
-// handleText takes one request in its turn.
+// handleText takes one request in its turn. The reader of another connection may
+// bring one that came early.
 func (c *Connection) handleText(p *iscsi.TextRequest, header *iscsi.BHS, text []byte) {
+	c.texting.Lock()
+	defer c.texting.Unlock()
 	x := &c.text
 	switch {
 	case p.TargetTransferTag == iscsi.ReservedTag:

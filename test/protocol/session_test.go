@@ -199,7 +199,9 @@ func TestEarlyPingOverConnections_RFC7143_4_2_2_1(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.alive() // it has arrived
+	if _, err := p.Ping(nil, true); err != nil { // it has arrived
+		t.Fatal(err)
+	}
 	p.Session.CmdSN = sn
 	if _, err := other.Ping(nil, false); err != nil {
 		t.Fatal(err)
