@@ -2,6 +2,7 @@ package target
 
 import (
 	"testing"
+	"time"
 
 	"github.com/isantarget/isantarget/backstore"
 	ram "github.com/isantarget/isantarget/backstore/memory"
@@ -65,5 +66,51 @@ func (r *rig) ping(tb testing.TB) {
 	}
 	if got := r.receive(tb).Opcode(); got != iscsi.OpNopIn {
 		tb.Fatalf("%v where the answer to a NOP-Out was due", got)
+	}
+}
+
+// connection is the only one of r.
+func (r *rig) connection(t *testing.T) *Connection {
+	t.Helper()
+	r.entity.mu.Lock()
+	defer r.entity.mu.Unlock()
+	for c := range r.entity.connections {
+		return c
+	}
+	t.Fatal("there is no connection")
+	return nil
+}
+
+// A write that came before its turn is run beside the post of the reader: the watch
+// must not send a second reader to a connection whose first has gone on.
+func TestEarlyWriteKeepsReader(t *testing.T) {
+	store, err := ram.New(1 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	quick := &hangingStore{store, make(chan struct{}, 100), make(chan struct{})}
+	close(quick.release)
+	r := newRigOn(t, quick)
+	c, first := r.connection(t), r.cmdSN
+	var h iscsi.BHS
+	r.cmdSN = first + 1
+	r.command(t, &h, 0x2a, 0, 8, make([]byte, 4096))
+	r.cmdSN = first
+	if status := r.read10(t, 64, 8); status != 0 {
+		t.Fatalf("READ ended with status %02Xh", status)
+	}
+	if status := r.answer(t); status != 0 {
+		t.Fatalf("the early WRITE ended with status %02Xh", status)
+	}
+	r.cmdSN = first + 2
+	r.ping(t)
+	for range 10 { // the watch needs two looks
+		if lingers := uint32(c.post.at.Load()); lingers != 0 {
+			t.Fatalf("the reader waits for its next PDU, and is said to be at command %d", lingers)
+		}
+		time.Sleep(reliefInterval)
+	}
+	if readers := c.post.at.Load() >> 32; readers != 0 {
+		t.Fatalf("%d readers were relieved of a connection where nothing hung", readers)
 	}
 }

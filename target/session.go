@@ -134,6 +134,7 @@ func (s *Session) inOrder(c *Connection, cmdSN uint32, t *task, f func()) (waiti
 	if where == early {
 		if t != nil {
 			t.waits = true
+			t.Linger = nil // nobody is at the post while what came early is run
 		}
 		s.window.hold(cmdSN, func() {
 			s.run(t, f)
