@@ -19,8 +19,9 @@ var (
 	errUnexpectedData  = scsi.AbortedCommand(scsi.ASCWriteErrorUnexpectedUnsolicitedData)
 	errIncorrectAmount = scsi.AbortedCommand(scsi.ASCWriteErrorNotEnoughUnsolicitedData)
 	errDataCRC         = scsi.AbortedCommand(scsi.ASCProtocolServiceCRCError)
-	// A write whose header expects to read, or a read whose header expects to write:
-	// GOOD would be a lie about data that nobody sent.
+	// A write whose header expects to read: GOOD would be a lie about data that
+	// nobody sent. A read whose header expects to write harms nobody, and
+	// iscsi-test-cu (iSCSIResiduals.Read10Invalid) demands GOOD for it.
 	errDirection = scsi.IllegalRequest(scsi.ASCInvalidFieldInCommandInformationUnit)
 )
 

@@ -87,9 +87,6 @@ func taskAttribute(a uint8) scsi.TaskAttribute {
 
 // DataInBuffer is scsi.Delivery: it lends n bytes from the session's memory.
 func (t *task) DataInBuffer(n int) ([]byte, error) {
-	if n > 0 && t.write && !t.read {
-		return nil, errDirection
-	}
 	if n > MaxTransfer {
 		return nil, errTooLarge
 	}
