@@ -219,8 +219,10 @@ func TestDirection_RFC7143_11_3_1(t *testing.T) {
 					}
 				case err != nil && !errors.Is(err, initiator.ErrRejected) && !initiator.IsClosed(err):
 					t.Error(err)
-				case err == nil && result.Status == statusGood && name != "write that says both":
-					t.Error("GOOD for a command whose data went nowhere")
+				case err == nil && result.Status == statusGood && name == "write that says read":
+					t.Error("GOOD for a write that had no data")
+				case err == nil && len(result.Data) > 0:
+					t.Errorf("%d bytes that the initiator did not ask for", len(result.Data))
 				}
 				ready(t, d, normal(nil)).wantBlock(0, 'o')
 			})

@@ -202,11 +202,7 @@ func TestEarlyPingOverConnections_RFC7143_4_2_2_1(t *testing.T) {
 	if _, err := p.Ping(nil, true); err != nil { // it has arrived
 		t.Fatal(err)
 	}
-	p.Session.CmdSN = sn
-	if _, err := other.Ping(nil, false); err != nil {
-		t.Fatal(err)
-	}
-	p.Session.CmdSN = sn + 2
+	other.good(initiator.Command{CDB: testUnitReady(), CmdSN: new(sn)})
 	if answer, err := early.Await(); err != nil || string(answer.Data) != "early" {
 		t.Fatalf("%v, %v", answer, err)
 	}
