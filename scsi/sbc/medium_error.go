@@ -38,7 +38,9 @@ func (d *Device) mediumError(m *backstore.Medium, err error, off int64, code scs
 	switch backstore.Meaning(err) {
 	case backstore.ErrNoSpace:
 		s := scsi.DataProtect(scsi.ASCSpaceAllocationFailedWriteProtect)
-		s.Information = &lba
+		if !nowhere {
+			s.Information = &lba
+		}
 		return s
 	case backstore.ErrReadOnly:
 		return scsi.DataProtect(scsi.ASCWriteProtected)
