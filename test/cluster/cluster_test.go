@@ -29,6 +29,9 @@ func TestCluster(t *testing.T) {
 	t.Run("Multipath", func(t *testing.T) { multipath(t, one, two) })
 	t.Run("AsymmetricAccess", func(t *testing.T) { asymmetricAccess(t, one) })
 	t.Run("Fencing", func(t *testing.T) { fencing(t, one, two) })
+	t.Run("CompareAndWrite", func(t *testing.T) { compareAndWrite(t, one) })
+	t.Run("CopyOffload", func(t *testing.T) { copyOffload(t, one) })
+	t.Run("LUNsComingAndGoing", func(t *testing.T) { comingAndGoing(t, one) })
 	t.Run("OCFS2", func(t *testing.T) { ocfs2(t, one, two) }) // the last: it ends the second guest
 }
 
