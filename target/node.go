@@ -295,7 +295,7 @@ func (n *Node) begin(s *Session, key nexusKey) error {
 	s.nexus = x.Nexus
 	s.units.Store(rule.Units)
 	s.mu.Lock()
-	s.rule = rule.Label
+	s.rule, s.begun = rule.Label, true
 	s.mu.Unlock()
 	n.sessions[key] = s
 	rule.Units.Units(func(_ scsi.LUN, lu *scsi.LogicalUnit) { lu.Attach(s.nexus) })

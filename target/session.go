@@ -56,6 +56,7 @@ type Session struct {
 	tasks       taskTable
 	immediate   int
 	connections []*Connection
+	begun       bool // it is its node's: others may join it
 	ending      bool
 	done        chan struct{} // closed when nothing of the session can act any more
 }
@@ -284,7 +285,10 @@ var (
 func (s *Session) join(c *Connection, cid uint16) (old *Connection, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ending {
+	switch {
+	case !s.begun:
+		return nil, refuse(iscsi.LoginSessionDoesNotExist, "its leading connection has not logged in yet")
+	case s.ending:
 		return nil, refuse(iscsi.LoginSessionDoesNotExist, "the session is ending")
 	}
 	staying := 0 // one that has logged out may still be there for a moment
