@@ -37,6 +37,9 @@ type Options struct {
 	// SanitizeRate bounds what SANITIZE writes in a second, so that it leaves the
 	// disks below to others. 0: no bound.
 	SanitizeRate int64
+	// Place names what the medium is, for a person: the path of an image. A SANITIZE
+	// that was cut short is begun again only where it was.
+	Place string
 	// Report, if set, hears why a sanitize operation has failed. It must not wait.
 	Report func(error)
 }
@@ -53,6 +56,7 @@ type Device struct {
 	atomic     bool // the medium promises atomic writes: there is WRITE ATOMIC
 	writeCache bool // the default of WCE
 
+	place        string
 	sanitizeRate int64 // bytes a second; 0: as fast as can be
 	report       func(error)
 
@@ -104,6 +108,7 @@ func New(o Options) (*Device, error) {
 		atomic:     o.Medium != nil && o.Medium.Geometry().Atomic >= o.BlockSize,
 		writeCache: o.WriteCache,
 
+		place:        o.Place,
 		sanitizeRate: o.SanitizeRate,
 		report:       o.Report,
 

@@ -27,6 +27,7 @@ type sanitization struct {
 	Invert       bool          `json:"invert,omitempty"` // every other pass
 	Pattern      []byte        `json:"pattern,omitempty"`
 	Unrestricted bool          `json:"unrestricted,omitempty"` // AUSE
+	Place        string        `json:"place,omitempty"`        // Options.Place
 }
 
 type sanitizeState string
@@ -147,7 +148,8 @@ func (z *sanitizer) progress() *scsi.Sense {
 }
 
 // Remember implements scsi.Rememberer: an operation that the end of the process
-// cut short is begun again.
+// cut short is begun again. If the unit has another medium now, nobody has asked for
+// that one to be overwritten: the operation has failed until the old one is back.
 func (d *Device) Remember(r scsi.Record) error {
 	d.sanitize.record = r
 	text, err := r.Load(sanitizeKind)
@@ -159,6 +161,12 @@ func (d *Device) Remember(r scsi.Record) error {
 		return fmt.Errorf("the record of a sanitize operation: %w", err)
 	}
 	m := d.medium.Load()
+	if s.State == sanitizing && s.Place != d.place {
+		s.State = sanitizeFailed
+		if d.report != nil {
+			d.report(fmt.Errorf("sanitize: it was cut short on %s and is not done to %s: put the LUN back there to have it finished, or remove its record from the state directory", s.Place, d.place))
+		}
+	}
 	if s.State == sanitizing && (m == nil || d.isReadOnly(m) || s.Passes < 1 || s.Action == sanitizeOverwrite && len(s.Pattern) == 0) {
 		s.State = sanitizeFailed
 	}

@@ -113,7 +113,7 @@ func (d *Device) beginSanitize(c *scsi.Command) (*backstore.Medium, error) {
 // command: neither task management nor a reset nor the end of the nexus stops it
 // (SBC-3 4.11). Without IMMED the command waits for it.
 func (d *Device) sanitizeFor(c *scsi.Command, m *backstore.Medium, s sanitization) error {
-	s.Unrestricted = c.CDB.Byte(1)&sanitizeAUSE != 0
+	s.Unrestricted, s.Place = c.CDB.Byte(1)&sanitizeAUSE != 0, d.place
 	finished, err := d.startSanitize(m, s)
 	if err != nil {
 		return err

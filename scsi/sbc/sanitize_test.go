@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -290,6 +291,38 @@ func TestSanitizeIsResumed(t *testing.T) {
 	if store.writes.Load() != writes {
 		t.Error("it is done once more after it has succeeded")
 	}
+}
+
+// It is not done to another medium that the unit has been given meanwhile, but goes
+// on when the old one is back.
+func TestSanitizeIsNotResumedElsewhere(t *testing.T) {
+	k := &notes{}
+	at := func(place string, told *error) func(*Options) {
+		return func(o *Options) {
+			o.Place, o.SanitizeRate, o.Report = place, 2*mib, func(err error) { *told = err }
+		}
+	}
+	var told error
+	old := newRecorder(t, 4*mib)
+	r := keptRig(t, k, old, at("/old", &told))
+	list := overwriteList(1, 7)
+	r.good(sanitizeCDB(1, 0x80, len(list)), list)
+	r.device.Close() // ends it early
+
+	other := newRecorder(t, 4*mib)
+	r = keptRig(t, k, other, at("/other", &told))
+	r.refused(read10(0, 1), nil, scsi.KeyMediumError, scsi.ASCSanitizeCommandFailed)
+	r.device.Close()
+	if n := other.writes.Load(); n != 0 {
+		t.Errorf("%d writes to another medium", n)
+	}
+	if told == nil || !strings.Contains(told.Error(), "/old") || !strings.Contains(told.Error(), "/other") {
+		t.Errorf("the operator hears %v", told)
+	}
+	r = keptRig(t, k, old, func(o *Options) { o.Place = "/old" })
+	r.device.background.wait()
+	r.good(read10(0, 1), nil)
+	r.wantContent(0, bytes.Repeat([]byte{7}, 4*mib))
 }
 
 // What cannot be recorded does not begin; and a success that cannot be recorded is
