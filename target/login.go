@@ -429,6 +429,10 @@ func (l *login) join() (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := l.mayJoin(s); err != nil {
+		s.unjoin(c)
+		return nil, err
+	}
 	if old != nil {
 		old.finish(errReinstated)
 		select {
@@ -439,4 +443,19 @@ func (l *login) join() (*Session, error) {
 		}
 	}
 	return s, nil
+}
+
+// mayJoin decides over s with the connection among the others, by the rules as they
+// are now: they must let it in with what it has proven, and to what the session sees.
+func (l *login) mayJoin(s *Session) error {
+	rule, err := s.node.shape.Load().decide(s)
+	switch {
+	case err != nil:
+		return refuse(iscsi.LoginAuthorizationFailure, "%v", err)
+	case !rule.Units.Equal(s.units.Load()):
+		return refuse(iscsi.LoginAuthorizationFailure, "access rule %q would admit a session with this connection, and the one that it wants to join was admitted to other LUNs", rule.Label)
+	case rule.CHAP != nil && (l.chap.proven == nil || l.chap.proven.CHAP == nil || l.chap.proven.CHAP.User != rule.CHAP.User):
+		return refuse(iscsi.LoginAuthenticationFailure, "it has not proven to be the CHAP user %q, as the session has that it wants to join", rule.CHAP.User)
+	}
+	return nil
 }

@@ -130,6 +130,42 @@ func TestJoinForbidden_RFC7143_6_3_1(t *testing.T) {
 	p.alive()
 }
 
+// Names are no proof: who proves to be another user does not get to the LUNs of a
+// session by its initiator name, its ISID and its TSIH (6.3.1, 9.2.1).
+func TestJoinAsAnotherUser_RFC7143_6_3_1(t *testing.T) {
+	d := serve(t, secretFiles(t, `
+[[target]]
+name = "`+target+`"
+luns = { 0 = "a" }
+[[target.rule]]
+chap = { user = "alice", secret-file = "$alice" }
+[[target.rule]]
+chap = { user = "bob", secret-file = "$bob" }
+luns = { 0 = "b" }
+`))
+	as := func(user string) func(*initiator.Login) {
+		return func(l *initiator.Login) {
+			l.CHAP = &initiator.CHAP{User: user, Secret: secrets[user]}
+			l.Keys = pairs("MaxConnections=4")
+		}
+	}
+	for _, user := range []string{"alice", "bob"} {
+		p := login(t, d, normal(as(user)))
+		for _, other := range []string{"alice", "bob"} {
+			l := normal(as(other))
+			l.ISID, l.TSIH, l.CID, l.Keys = p.Session.ISID, p.Session.TSIH, 1, nil
+			err := dial(t, d).Login(l)
+			if other == user && err != nil {
+				t.Errorf("%s joins the session of %s: %v", other, user, err)
+			}
+			if other != user {
+				wantRefusal(t, err, iscsi.LoginAuthenticationFailure)
+			}
+		}
+		p.alive()
+	}
+}
+
 // The connection of a session that comes back under its CID takes the place of the
 // old one: the others go on, the session and its numbers stay (6.3.4).
 func TestConnectionReinstatement_RFC7143_6_3_4(t *testing.T) {
