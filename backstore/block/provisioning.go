@@ -10,8 +10,9 @@ import (
 	"github.com/isantarget/isantarget/backstore"
 )
 
-// UnmapAt implements backstore.Unmapper. Whole sectors are given back; where the
-// store reads zeros the edges of the range are zeroed by writing, else they stay.
+// UnmapAt implements backstore.Unmapper. Whole sectors, or pages of the page cache, are
+// given back; where the store reads zeros the edges of the range are zeroed by writing,
+// else they stay.
 func (s *Store) UnmapAt(off, length int64) error {
 	if !s.writable(off, length) {
 		return s.refusal("unmap", off, length)

@@ -31,7 +31,7 @@ const (
 // A Store is an open block device.
 type Store struct {
 	descriptor *descriptor.Descriptor
-	sector     int64 // bytes; what the device reads and writes as one
+	sector     int64 // bytes; what is zeroed and given back as one
 	unmapping  unmapping
 	geometry   backstore.Geometry
 	features   backstore.Features
@@ -108,6 +108,12 @@ func newStore(fd int, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{sector: int64(sector)}
+	if !o.Direct {
+		// A write of a part of a page reads the rest of it first. Before Linux 6.15
+		// nothing keeps that away from zeros that the device writes into the same
+		// page: what was zeroed would come back. So no page is zeroed in part.
+		s.sector = max(s.sector, int64(os.Getpagesize()))
+	}
 	s.geometry = backstore.Geometry{Size: size, Volatile: true, Rotational: descriptor.Rotational(st.Rdev), ReadOnly: o.ReadOnly}
 	if physical, err := unix.IoctlGetUint32(fd, unix.BLKPBSZGET); err == nil {
 		s.geometry.Physical = int(physical)
