@@ -164,7 +164,7 @@ func (t *task) ReceiveDataOut(n int) ([]byte, error) {
 			d.asked = d.received
 			t.solicit()
 			d.mu.Unlock()
-			t.connection.transmit.flush(true)
+			t.connection.transmit.flush(false) // a peer that takes nothing must not hold the command
 			d.mu.Lock()
 			continue
 		}
