@@ -158,14 +158,15 @@ func (lu *LogicalUnit) abortAll(n *Nexus, tas bool, affected func(*Command) bool
 	return hanging
 }
 
-// completeFor gives c back to its port in the name of a task manager for n. The
-// response of another nexus goes on its own: a peer that takes no responses
-// must not hold up this one.
+// completeFor gives c back to its port in the name of a task manager for n. It does
+// not wait for a peer, which may take no responses: not for that of n, for whom others
+// may be kept waiting meanwhile (reset), and that of another nexus goes on its own.
 func (c *Command) completeFor(n *Nexus) {
-	c.MayBlock = true
 	if c.Nexus == n {
+		c.MayBlock = false
 		c.complete()
 	} else {
+		c.MayBlock = true
 		go c.complete()
 	}
 }

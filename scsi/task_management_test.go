@@ -363,3 +363,45 @@ func TestNobodyWaitsBehindACommandThatHangs(t *testing.T) {
 		t.Errorf("%d commands are left, %d hang", lu.tasks.count, len(lu.tasks.hanging))
 	}
 }
+
+// deafDelivery waits for its peer where it may.
+type deafDelivery struct {
+	*fakeDelivery
+	c *Command
+}
+
+func (d deafDelivery) SendCommandComplete() {
+	if d.c.MayBlock {
+		<-d.aborted // never: it has left the set before it could be told
+	}
+	d.fakeDelivery.SendCommandComplete()
+}
+
+// While LOGICAL UNIT RESET keeps everybody waiting it does not wait for the peer that
+// asked for it.
+func TestResetDoesNotWaitForPeer_SAM5_6_3_3(t *testing.T) {
+	g := newGate()
+	device := &fakeDevice{rows: []Operation{row(0x01, 0, g.execute)}}
+	n, other := newNexus("deaf"), newNexus("other")
+	lu := newUnit(t, device, nil, n, other)
+	ordered := issue(lu, n, 1, Ordered, 0x01, 0, 0, 0, 0, 0)
+	g.wait(t)
+	c := &Command{Nexus: n, Tag: 2, CDB: CDB{0x01, 0, 0, 0, 0, 0}} // dormant behind it
+	d := deafDelivery{newFakeDelivery(), c}
+	c.Delivery = d
+	lu.Execute(c)
+	done := make(chan Response, 1)
+	go func() { done <- lu.Manage(LogicalUnitReset, n, 0) }()
+	select {
+	case r := <-done:
+		if r != FunctionComplete {
+			t.Errorf("LOGICAL UNIT RESET: %v", r)
+		}
+	case <-time.After(patience):
+		t.Fatal("LOGICAL UNIT RESET waits for its own peer")
+	}
+	ordered.wait(t)
+	if !d.ended() || !c.Silent {
+		t.Error("the dormant command has not ended in silence")
+	}
+}
