@@ -188,7 +188,7 @@ func (c *change) explainLocked(l configs.LUN, err error) error {
 		}
 	}
 	if name := c.hanging.holder(l.Path); name != "" {
-		return fmt.Errorf("commands of the removed LUN %q still hang in %s; it can be served again when they have ended", name, l.Path)
+		return fmt.Errorf("the removed LUN %q still hangs in %s; it can be served again when that has ended", name, l.Path)
 	}
 	return err
 }
@@ -326,12 +326,12 @@ func (c *change) removeUnits() {
 		}
 		c.changes = append(c.changes, fmt.Sprintf("LUN %s removed", name))
 		all.Go(func() {
-			err := u.remove(scsi.IllegalRequest(scsi.ASCLogicalUnitNotSupported))
+			pending, err := u.remove(scsi.IllegalRequest(scsi.ASCLogicalUnitNotSupported))
 			if err == nil {
 				return
 			}
-			if !u.closed {
-				c.hanging.await(u, c.log)
+			if pending != nil {
+				c.hanging.await(u, pending, c.log)
 			}
 			mu.Lock()
 			defer mu.Unlock()

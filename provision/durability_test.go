@@ -64,6 +64,68 @@ func TestNewSettings_LostWrites(t *testing.T) {
 	}
 }
 
+// A stuckStore hangs in each sync until it is told to go on.
+type stuckStore struct {
+	lossyStore
+	goOn   chan struct{}
+	closed *atomic.Bool
+}
+
+func (s stuckStore) Sync() error  { <-s.goOn; return nil }
+func (s stuckStore) Close() error { s.closed.Store(true); return s.Store.Close() }
+
+// TestStuckSync: a store that hangs when it is flushed (NFS whose server is gone) keeps
+// neither a change nor the end of the others waiting.
+func TestStuckSync(t *testing.T) {
+	dir := t.TempDir()
+	d := newDaemon()
+	stuck := stuckStore{goOn: make(chan struct{}), closed: new(atomic.Bool)}
+	d.openers[configs.Null] = func(l configs.LUN) (backstore.Store, error) {
+		var err error
+		stuck.Store, err = openers()[configs.Memory](l)
+		return stuck, err
+	}
+	apply := func(text string) Report {
+		t.Helper()
+		config := parse(t, dir, text)
+		config.Limits.HangBound = 200 * time.Millisecond
+		r, err := d.Apply(context.Background(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	const lun = "[[lun]]\nname = \"stuck\"\nkind = \"null\"\nsize = \"1MiB\"\n"
+	const both = "[[target]]\nname = \"" + name + "\"\nluns = { 0 = \"m\", 1 = \"stuck\" }\n"
+	d.report = apply(memoryLUN + lun + both)
+	c := d.mustLogin(t, alice, nil)
+	writeBlock(t, c, 1, 7)
+	r := apply(memoryLUN + lun + "readonly = true\n" + both)
+	if w := strings.Join(r.Warnings, "\n"); !strings.Contains(w, `LUN "stuck" keeps its old settings`) {
+		t.Errorf("new settings: warnings %q", r.Warnings)
+	}
+	writeBlock(t, c, 1, 8)
+	r = apply(oneTarget)
+	if w := strings.Join(r.Warnings, "\n"); !strings.Contains(w, `LUN "stuck" is removed, but its store hangs`) {
+		t.Errorf("removal: warnings %q", r.Warnings)
+	}
+	if key, code := ready(t, c, 0); key != 0 {
+		t.Errorf("the other LUN: sense %x/%04x", key, code)
+	}
+	if stuck.closed.Load() {
+		t.Error("the store is closed under its sync")
+	}
+	if _, err := d.Apply(context.Background(), configs.Config{}); !errors.Is(err, errHanging) {
+		t.Errorf("stop: %v, want that a LUN hangs", err)
+	}
+	close(stuck.goOn)
+	for deadline := time.Now().Add(10 * time.Second); !stuck.closed.Load() || len(d.hanging.names()) > 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("closed %v; still hanging: %q", stuck.closed.Load(), d.hanging.names())
+		}
+	}
+}
+
 // A dirtyStore knows whether anything was written since the last sync.
 type dirtyStore struct {
 	backstore.Store

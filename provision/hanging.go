@@ -1,7 +1,6 @@
 package provision
 
 import (
-	"context"
 	"maps"
 	"slices"
 	"sync"
@@ -9,15 +8,15 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// hangingUnits are units that were removed while commands hung in their stores.
-// Each is closed when they have ended.
+// hangingUnits are units that were removed while their stores hung, or commands in
+// them. Each is closed when that has ended.
 type hangingUnits struct {
 	mu    sync.Mutex
 	units map[*unit]struct{}
 }
 
-// await closes u once nothing hangs in it any more, in the background.
-func (h *hangingUnits) await(u *unit, log *logrus.Entry) {
+// await waits for the end of u in the background.
+func (h *hangingUnits) await(u *unit, end func() error, log *logrus.Entry) {
 	h.mu.Lock()
 	if h.units == nil {
 		h.units = map[*unit]struct{}{}
@@ -25,19 +24,16 @@ func (h *hangingUnits) await(u *unit, log *logrus.Entry) {
 	h.units[u] = struct{}{}
 	h.mu.Unlock()
 	go func() {
-		if u.lu.Idle(context.Background()) != nil {
-			return
-		}
-		err := u.shut()
+		err := end()
 		h.mu.Lock()
 		delete(h.units, u)
 		h.mu.Unlock()
 		entry := log.WithField("lun", u.config.Name)
 		if err != nil {
-			entry.WithError(err).Error("the removed LUN, in which commands hung, is closed")
+			entry.WithError(err).Error("the removed LUN, which hung, is closed")
 			return
 		}
-		entry.Info("the removed LUN, in which commands hung, is synced and closed")
+		entry.Info("the removed LUN, which hung, is synced and closed")
 	}()
 }
 

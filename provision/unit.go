@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -51,13 +52,25 @@ func (u *unit) mayReopen() bool {
 }
 
 // remove ends the LUN while others run. Commands to it end with answer from now on;
-// when none is left the store is synced and closed. If commands hang, closed is false
-// after it, and the store is still open.
-func (u *unit) remove(answer error) error {
+// when none is left the store is synced and closed. If commands hang, or the store does
+// when it is synced, pending is what waits for the end.
+func (u *unit) remove(answer error) (pending func() error, err error) {
 	if err := u.lu.Remove(answer); err != nil {
-		return fmt.Errorf("LUN %q: %w", u.config.Name, err)
+		return func() error {
+			if err := u.lu.Idle(context.Background()); err != nil {
+				return err
+			}
+			return u.shut()
+		}, fmt.Errorf("LUN %q: %w", u.config.Name, err)
 	}
-	return u.shut()
+	ended := make(chan error, 1)
+	go func() { ended <- u.shut() }()
+	select {
+	case err := <-ended:
+		return nil, err
+	case <-time.After(u.lu.HangBound):
+		return func() error { return <-ended }, fmt.Errorf("LUN %q is removed, but its store hangs: after %v it is not flushed and closed", u.config.Name, u.lu.HangBound)
+	}
 }
 
 // suspend has commands end with BUSY, waits for those that run, and makes durable what
@@ -65,16 +78,31 @@ func (u *unit) remove(answer error) error {
 // anew would not know what the old one has lost, and let the next SYNCHRONIZE CACHE
 // succeed.
 func (u *unit) suspend() error {
+	if err := u.syncInTime(); err != nil { // most of it, while commands are still served
+		return err
+	}
 	err := u.lu.Remove(scsi.Busy)
 	if err != nil {
 		err = fmt.Errorf("LUN %q: %w", u.config.Name, err)
 	} else {
-		err = u.sync()
+		err = u.syncInTime()
 	}
 	if err != nil {
 		u.lu.Restore()
 	}
 	return err
+}
+
+// syncInTime is sync, or an error if the store hangs.
+func (u *unit) syncInTime() error {
+	ended := make(chan error, 1)
+	go func() { ended <- u.sync() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(u.lu.HangBound):
+		return fmt.Errorf("LUN %q: after %v its store is not flushed", u.config.Name, u.lu.HangBound)
+	}
 }
 
 // shut is the end of a LUN to which no command comes any more. What goes on in the
