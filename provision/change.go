@@ -223,6 +223,10 @@ func (c *change) commit() {
 func (c *change) reopen(u *unit) {
 	name := u.config.Name
 	l := c.plan.LUNs[slices.IndexFunc(c.plan.LUNs, func(l configs.LUN) bool { return l.Name == name })]
+	if l.Path == u.config.Path && u.medium != nil && u.image != nil && u.image.Lost() {
+		c.complain("LUN %q keeps its old settings: its image is not at %s any more, and what it holds would be lost; copy it through an initiator, or take the LUN out", name, l.Path)
+		return
+	}
 	if err := u.suspend(); err != nil {
 		c.complain("LUN %q keeps its old settings: %v", name, err)
 		return

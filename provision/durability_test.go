@@ -64,6 +64,34 @@ func TestNewSettings_LostWrites(t *testing.T) {
 	}
 }
 
+// TestNewSettings_LostImage: an image that was removed or replaced under the LUN lives
+// as long as it is open, so it is not closed for new settings.
+func TestNewSettings_LostImage(t *testing.T) {
+	for name, lose := range map[string]func(string) error{
+		"removed": os.Remove,
+		"replaced": func(path string) error {
+			return errors.Join(os.WriteFile(path+".new", make([]byte, 1<<20), 0o600), os.Rename(path+".new", path))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			d := start(t, dir, inventory("a"))
+			c := d.mustLogin(t, alice, nil)
+			writeBlock(t, c, 0, 7)
+			if err := lose(filepath.Join(dir, "a.img")); err != nil {
+				t.Fatal(err)
+			}
+			r := d.apply(t, dir, strings.Replace(inventory("a"), "size = \"1MiB\"\n", "size = \"1MiB\"\nwrite-cache = false\n", 1))
+			if w := strings.Join(r.Warnings, "\n"); !strings.Contains(w, `LUN "a" keeps its old settings`) {
+				t.Errorf("warnings %q", r.Warnings)
+			}
+			if got := readBlock(t, c, 0); got != 7 {
+				t.Errorf("block %d", got)
+			}
+		})
+	}
+}
+
 // A stuckStore hangs in each sync until it is told to go on.
 type stuckStore struct {
 	lossyStore

@@ -21,6 +21,7 @@ import (
 type unit struct {
 	config configs.LUN
 	medium *backstore.Medium // nil: it could not be opened, and failure says why
+	image  image             // nil: the store is none
 	device *sbc.Device
 	lu     *scsi.LogicalUnit
 	report func(error) // tells the operator
@@ -29,6 +30,12 @@ type unit struct {
 	returned bool // made, for a LUN that had an image once
 	closed   bool // by remove: the store is given back
 	failure  error
+}
+
+// An image is what a store of a file tells of it.
+type image interface {
+	Created() bool // by us
+	Lost() bool    // its path does not lead to it any more
 }
 
 // with is u under the configuration l, if it can go on as it is; nil: its store has
@@ -141,8 +148,8 @@ func (u *unit) open(do opener) error {
 	missing := isMissing(u.config)
 	store, err := do(u.config)
 	if err == nil {
-		if image, ok := store.(interface{ Created() bool }); ok {
-			u.made = image.Created() // it may have come since we looked
+		if u.image, _ = store.(image); u.image != nil {
+			u.made = u.image.Created() // it may have come since we looked
 		}
 		u.medium = backstore.Bind(store)
 		if u.device, err = sbc.New(u.options()); err == nil {

@@ -83,14 +83,23 @@ func secure(fd int, o Options) error {
 	if err := lock(fd, o.ReadOnly); err != nil {
 		return err
 	}
-	var opened, named unix.Stat_t
-	if err := unix.Fstat(fd, &opened); err != nil {
+	switch is, err := leadsTo(o.Path, fd); {
+	case err != nil:
 		return err
-	}
-	if err := unix.Stat(o.Path, &named); err != nil || named.Dev != opened.Dev || named.Ino != opened.Ino {
+	case !is:
 		return errReplaced
 	}
 	return nil
+}
+
+// leadsTo tells whether path leads to the file that fd is open on.
+func leadsTo(path string, fd int) (bool, error) {
+	var opened, named unix.Stat_t
+	if err := unix.Fstat(fd, &opened); err != nil {
+		return false, err
+	}
+	err := unix.Stat(path, &named)
+	return err == nil && named.Dev == opened.Dev && named.Ino == opened.Ino, nil
 }
 
 // newStore makes a store of a locked descriptor: allocates what a fixed image

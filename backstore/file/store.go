@@ -28,6 +28,18 @@ type Store struct {
 // Created tells whether Open has made the image: there was none before.
 func (s *Store) Created() bool { return s.created }
 
+// Lost tells whether the path of the image does not lead to it any more: it was removed
+// or replaced, and what it holds is gone when it is closed.
+func (s *Store) Lost() bool {
+	lost := false
+	err := s.descriptor.Control(func(fd int) error {
+		is, err := leadsTo(s.path, fd)
+		lost = !is
+		return err
+	})
+	return lost && err == nil
+}
+
 // Geometry implements backstore.Store.
 func (s *Store) Geometry() backstore.Geometry { return s.geometry }
 
