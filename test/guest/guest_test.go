@@ -36,6 +36,7 @@ func TestLinux(t *testing.T) {
 	t.Run("Digests", func(t *testing.T) { digests(t, g) })
 	t.Run("FileSystem", func(t *testing.T) { fileSystem(t, g) })
 	t.Run("ThinProvisioning", func(t *testing.T) { thinProvisioning(t, g) })
+	t.Run("Copies", func(t *testing.T) { copies(t, g) })
 	t.Run("Identity", func(t *testing.T) { identity(t, g) })
 	t.Run("Shapes", func(t *testing.T) { shapes(t, g) })
 	t.Run("RecoveryAfterSIGKILL", func(t *testing.T) { recovery(t, g) })
@@ -137,6 +138,14 @@ func shutdown(t *testing.T, g *Guest) {
 	d.Stop()
 	d.Restart()
 	t.Logf("the guest:\n%s", s.Wait())
+}
+
+// copies lets the target copy between two units, and sanitize them, at the wish of ddpt and sg3-utils.
+func copies(t *testing.T, g *Guest) {
+	one, _ := lun(t, "one", "size=64MiB,provisioning=sparse")
+	two, _ := lun(t, "two", "size=64MiB,provisioning=sparse")
+	d := daemon.Start(t, daemon.Config{LUNs: []string{one, two}})
+	run(t, g, "copies", d)
 }
 
 // thinProvisioning holds what the commands say they did against what du says on the host, and against the image.
