@@ -1,6 +1,7 @@
 package target
 
 import (
+	"sync"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -29,14 +30,17 @@ func (c *Connection) onTaskManagement() error {
 	// What waits for its turn is taken out here, on the reader, before the command
 	// that it waits for can be read.
 	recalled := p.Immediate && s.recallFor(&p)
-	// The function waits until no affected command can act: not on the reader.
+	// The function waits until no affected command can act: not on the reader. That
+	// waits only until it is settled which ones are, so that what follows is not.
 	c.sequenced(p.Immediate, p.CmdSN, func() {
+		settled := make(chan struct{})
 		go func() {
 			if p.Immediate {
 				defer s.endManagement()
 			}
-			c.manage(&p, recalled)
+			c.manage(&p, recalled, sync.OnceFunc(func() { close(settled) }))
 		}()
+		<-settled
 	})
 	return nil
 }
@@ -45,16 +49,20 @@ func (c *Connection) onTaskManagement() error {
 // that wait for their turn.
 func (s *Session) recallFor(p *iscsi.TaskManagementRequest) bool {
 	lun := scsi.LUN(p.LUN)
-	before := func(t *task) bool { return iscsi.SerialNumber(t.cmdSN).Less(iscsi.SerialNumber(p.CmdSN)) }
 	switch p.Function {
 	case iscsi.AbortTask:
-		return s.recall(func(t *task) bool { return before(t) && t.tag == p.ReferencedTaskTag && t.LUN == lun })
+		return s.recall(func(t *task) bool { return t.before(p) && t.tag == p.ReferencedTaskTag && t.LUN == lun })
 	case iscsi.AbortTaskSet, iscsi.ClearTaskSet, iscsi.LogicalUnitReset:
-		return s.units.Load().Has(lun) && s.recall(func(t *task) bool { return before(t) && t.LUN == lun })
+		return s.units.Load().Has(lun) && s.recall(func(t *task) bool { return t.before(p) && t.LUN == lun })
 	case iscsi.NexusReset, iscsi.TargetWarmReset, iscsi.TargetColdReset:
-		return s.recall(before)
+		return s.recall(func(t *task) bool { return t.before(p) })
 	}
 	return false
+}
+
+// before tells whether t was sent before p, by its number.
+func (t *task) before(p *iscsi.TaskManagementRequest) bool {
+	return iscsi.SerialNumber(t.cmdSN).Less(iscsi.SerialNumber(p.CmdSN))
 }
 
 // beginManagement books one immediate function; false: there are too many.
@@ -75,17 +83,21 @@ func (s *Session) endManagement() {
 }
 
 // manage runs one function and answers it; recalled: a command that it affects
-// was taken out already.
-func (c *Connection) manage(p *iscsi.TaskManagementRequest, recalled bool) {
+// was taken out already. It calls settled once it is known which commands are affected.
+func (c *Connection) manage(p *iscsi.TaskManagementRequest, recalled bool, settled func()) {
+	defer settled()
 	s := c.session
-	// Commands sent before the function over other connections are affected too
-	// (RFC 7143 4.2.2.1); they are on their way.
-	s.awaitCommands(p.CmdSN)
-	recalled = s.recallFor(p) || recalled
+	if p.Immediate {
+		// Commands sent before the function over other connections are affected too
+		// (RFC 7143 4.2.2.1); they are on their way.
+		s.awaitCommands(p.CmdSN, settled)
+		recalled = s.recallFor(p) || recalled
+	}
 	response := iscsi.FunctionComplete
 	if p.Function != iscsi.AbortTask || !recalled {
-		response = s.manage(p)
+		response = s.manage(p, settled)
 	}
+	settled()
 	s.log.WithFields(logrus.Fields{"lun": scsi.LUN(p.LUN).String(), "response": response.String()}).Infof("task management: %v", p.Function)
 	m := &message{marshal: func(h *iscsi.BHS, sn serialNumbers) {
 		r := iscsi.TaskManagementResponse{
@@ -101,8 +113,9 @@ func (c *Connection) manage(p *iscsi.TaskManagementRequest, recalled bool) {
 }
 
 // awaitCommands waits until the commands before cmdSN have arrived, as long as
-// a session of several connections may take to bring them.
-func (s *Session) awaitCommands(cmdSN uint32) {
+// a session of several connections may take to bring them. Before it waits it calls
+// settled, for the connection has to be read.
+func (s *Session) awaitCommands(cmdSN uint32, settled func()) {
 	const step = 5 * time.Millisecond
 	for range s.entity.limits.HangBound / step {
 		if !iscsi.SerialNumber(s.window.exp.Load()).Less(iscsi.SerialNumber(cmdSN)) {
@@ -114,29 +127,30 @@ func (s *Session) awaitCommands(cmdSN uint32) {
 		if single {
 			return
 		}
+		settled()
 		time.Sleep(step)
 	}
 }
 
 // manage runs p and tells the response of RFC 7143 11.6.1.
-func (s *Session) manage(p *iscsi.TaskManagementRequest) iscsi.TaskManagementStatus {
+func (s *Session) manage(p *iscsi.TaskManagementRequest, settled func()) iscsi.TaskManagementStatus {
 	switch p.Function {
 	case iscsi.AbortTask, iscsi.QueryTask:
 		return s.manageTask(p)
 	case iscsi.AbortTaskSet:
-		return s.manageUnit(p, scsi.AbortTaskSet)
+		return s.manageUnit(p, scsi.AbortTaskSet, settled)
 	case iscsi.ClearTaskSet:
-		return s.manageUnit(p, scsi.ClearTaskSet)
+		return s.manageUnit(p, scsi.ClearTaskSet, settled)
 	case iscsi.LogicalUnitReset:
-		return s.manageUnit(p, scsi.LogicalUnitReset)
+		return s.manageUnit(p, scsi.LogicalUnitReset, settled)
 	case iscsi.QueryTaskSet:
-		return s.manageUnit(p, scsi.QueryTaskSet)
+		return s.manageUnit(p, scsi.QueryTaskSet, settled)
 	case iscsi.QueryAsynchronousEvent:
-		return s.manageUnit(p, scsi.QueryAsynchronousEvent)
+		return s.manageUnit(p, scsi.QueryAsynchronousEvent, settled)
 	case iscsi.NexusReset:
-		return s.manageAll(scsi.ITNexusReset)
+		return s.manageAll(p, scsi.ITNexusReset, settled)
 	case iscsi.TargetWarmReset, iscsi.TargetColdReset:
-		return s.manageAll(scsi.LogicalUnitReset)
+		return s.manageAll(p, scsi.LogicalUnitReset, settled)
 	case iscsi.TaskReassign:
 		return iscsi.ReassignmentNotSupported
 	}
@@ -179,38 +193,51 @@ func (s *Session) manageTask(p *iscsi.TaskManagementRequest) iscsi.TaskManagemen
 }
 
 // manageUnit runs f for the logical unit that p names.
-func (s *Session) manageUnit(p *iscsi.TaskManagementRequest, f scsi.Function) iscsi.TaskManagementStatus {
+func (s *Session) manageUnit(p *iscsi.TaskManagementRequest, f scsi.Function, settled func()) iscsi.TaskManagementStatus {
 	lun := scsi.LUN(p.LUN)
 	units := s.units.Load()
 	if !units.Has(lun) {
 		return iscsi.LUNDoesNotExist
 	}
-	response := units.Find(lun).Manage(f, s.nexus, 0)
+	response := units.Find(lun).ManageMarked(f, s.nexus, 0, settled)
 	if response == scsi.FunctionComplete && (f == scsi.AbortTaskSet || f == scsi.ClearTaskSet || f == scsi.LogicalUnitReset) {
-		s.silence(func(t *task) bool { return t.LUN == lun })
+		s.silence(func(t *task) bool { return t.LUN == lun && t.before(p) })
 	}
 	return taskManagementStatus(response)
 }
 
-// manageAll runs f for every logical unit of the session.
-func (s *Session) manageAll(f scsi.Function) iscsi.TaskManagementStatus {
+// manageAll runs f, which p asks for, for every logical unit of the session, and for
+// all of them at once: one that hangs holds up the answer, not the others.
+func (s *Session) manageAll(p *iscsi.TaskManagementRequest, f scsi.Function, settled func()) iscsi.TaskManagementStatus {
+	var mu sync.Mutex
+	var all, marks sync.WaitGroup
 	result := iscsi.FunctionComplete
 	s.units.Load().Units(func(_ scsi.LUN, lu *scsi.LogicalUnit) {
-		if r := lu.Manage(f, s.nexus, 0); r != scsi.FunctionComplete {
-			result = taskManagementStatus(r)
-		}
+		marks.Add(1)
+		all.Go(func() {
+			r := lu.ManageMarked(f, s.nexus, 0, marks.Done)
+			mu.Lock()
+			defer mu.Unlock()
+			if r != scsi.FunctionComplete {
+				result = taskManagementStatus(r)
+			}
+		})
 	})
+	marks.Wait()
+	settled()
+	all.Wait()
 	if result == iscsi.FunctionComplete {
-		s.silence(func(*task) bool { return true })
+		s.silence(func(t *task) bool { return t.before(p) })
 	}
 	return result
 }
 
-// silence drops the responses, of the tasks that f picks, that wait for data
-// which an aborted command will not get.
+// silence drops the responses of the tasks that f picks and that have left their task
+// sets: those that wait for data which an aborted command will not get, and those that
+// would follow the response of the function. Their tags may be others' by then.
 func (s *Session) silence(f func(*task) bool) {
-	for _, t := range s.tasksOf(f) {
-		t.silence()
+	for _, t := range s.tasksOf(func(t *task) bool { return t.given.Load() && f(t) }) {
+		t.overtake()
 		t.release()
 	}
 }
