@@ -3,6 +3,7 @@ package scsi
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -50,6 +51,18 @@ const (
 // SendCommandComplete: the port sends that response before the one of the function,
 // or not at all. Manage waits, so it is not for the goroutine that reads a connection.
 func (lu *LogicalUnit) Manage(f Function, n *Nexus, tag Tag) Response {
+	return lu.ManageMarked(f, n, tag, nil)
+}
+
+// ManageMarked is Manage that calls marked, unless it is nil, as soon as it is settled
+// which commands are affected: those that come later are not. That takes no time, so
+// the goroutine that reads a connection can wait for it, and what follows the function
+// in the order of the port is left alone.
+func (lu *LogicalUnit) ManageMarked(f Function, n *Nexus, tag Tag, marked func()) Response {
+	if marked != nil {
+		marked = sync.OnceFunc(marked)
+		defer marked()
+	}
 	if lu.absent {
 		return IncorrectLogicalUnitNumber
 	}
@@ -58,15 +71,15 @@ func (lu *LogicalUnit) Manage(f Function, n *Nexus, tag Tag) Response {
 	all := func(*Command) bool { return true }
 	switch f {
 	case AbortTask:
-		return lu.abort(n, one, nil)
+		return lu.abortMarked(n, one, nil, marked)
 	case AbortTaskSet:
-		return lu.abort(n, mine, nil)
+		return lu.abortMarked(n, mine, nil, marked)
 	case ClearTaskSet:
-		return lu.abort(n, all, lu.tellCleared)
+		return lu.abortMarked(n, all, lu.tellCleared, marked)
 	case LogicalUnitReset:
-		return lu.reset(n)
+		return lu.reset(n, marked)
 	case ITNexusReset:
-		response := lu.abort(n, mine, nil)
+		response := lu.abortMarked(n, mine, nil, marked)
 		if response == FunctionComplete {
 			lu.lose(n)
 		}
@@ -109,10 +122,10 @@ func (lu *LogicalUnit) lose(n *Nexus) {
 }
 
 // reset is LOGICAL UNIT RESET (SAM-5 6.3.3) by n. New commands wait until it is done.
-func (lu *LogicalUnit) reset(n *Nexus) Response {
+func (lu *LogicalUnit) reset(n *Nexus, marked func()) Response {
 	lu.tasks.hold()
 	defer lu.tasks.release()
-	if response := lu.abort(n, func(*Command) bool { return true }, nil); response != FunctionComplete {
+	if response := lu.abortMarked(n, func(*Command) bool { return true }, nil, marked); response != FunctionComplete {
 		return response
 	}
 	lu.endReserve(nil)
@@ -127,7 +140,12 @@ func (lu *LogicalUnit) reset(n *Nexus) Response {
 // end with TASK ABORTED, or silently where TAS is zero: then tell, if not nil, hears
 // which nexuses have lost commands.
 func (lu *LogicalUnit) abort(n *Nexus, affected func(*Command) bool, tell func(*Nexus)) Response {
-	if hanging := lu.abortAll(n, lu.modes.taskAborted.Load(), affected, tell); len(hanging) > 0 {
+	return lu.abortMarked(n, affected, tell, nil)
+}
+
+// abortMarked is abort that calls marked, unless it is nil, once it has picked.
+func (lu *LogicalUnit) abortMarked(n *Nexus, affected func(*Command) bool, tell func(*Nexus), marked func()) Response {
+	if hanging := lu.abortPicked(n, lu.modes.taskAborted.Load(), affected, tell, marked); len(hanging) > 0 {
 		return FunctionRejected
 	}
 	return FunctionComplete
@@ -135,7 +153,15 @@ func (lu *LogicalUnit) abort(n *Nexus, affected func(*Command) bool, tell func(*
 
 // abortAll is abort with TAS; hanging are the commands that hang in the store.
 func (lu *LogicalUnit) abortAll(n *Nexus, tas bool, affected func(*Command) bool, tell func(*Nexus)) (hanging []string) {
+	return lu.abortPicked(n, tas, affected, tell, nil)
+}
+
+// abortPicked is abortAll that calls marked, unless it is nil, once it has picked.
+func (lu *LogicalUnit) abortPicked(n *Nexus, tas bool, affected func(*Command) bool, tell func(*Nexus), marked func()) (hanging []string) {
 	asleep, awake, others, last := lu.tasks.abort(n, tas, affected)
+	if marked != nil {
+		marked()
+	}
 	for _, c := range asleep {
 		c.completeFor(n)
 	}
