@@ -376,3 +376,36 @@ func TestAbortOfWaiting_RFC7143_11_6_1(t *testing.T) {
 		})
 	}
 }
+
+// What comes after a function in CmdSN is not affected by it, however close it follows:
+// it is executed and answered (4.2.2.1, 11.5.1).
+func TestCommandsBehindFunction_RFC7143_11_5_1(t *testing.T) {
+	d := serve(t, standard)
+	p := ready(t, d, normal(nil))
+	for i := range 300 {
+		f := []iscsi.TaskManagementFunction{iscsi.AbortTaskSet, iscsi.ClearTaskSet, iscsi.LogicalUnitReset, iscsi.AbortTask}[i%4]
+		held := p.hold()
+		function, err := p.StartManage(iscsi.TaskManagementRequest{Immediate: i%8 < 4, Function: f, ReferencedTaskTag: held.Tag, RefCmdSN: held.CmdSN})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var behind []*initiator.Task
+		for n := range uint32(4) {
+			w := write(100+n, fill(byte(i), 1))
+			if n == 3 {
+				w.ImmediateData = new(0)
+			}
+			behind = append(behind, p.start(w))
+		}
+		if status, err := function.WaitManage(); err != nil || status != iscsi.FunctionComplete {
+			t.Fatalf("%v: %v, %v", f, status, err)
+		}
+		held.Forget()
+		for n, task := range behind {
+			if r, err := task.Wait(); err != nil || r.Status != statusGood && (f != iscsi.LogicalUnitReset || r.Status != statusCheckCondition) {
+				t.Fatalf("round %d: command %d behind %v: %+v, %v", i, n, f, r, err)
+			}
+		}
+		p.settle()
+	}
+}
