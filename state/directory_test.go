@@ -336,3 +336,40 @@ func TestReadOnlyFileSystem(t *testing.T) {
 		t.Error("Open of a read-only directory succeeded: nothing could be kept in it")
 	}
 }
+
+// A flushingDisk remembers what was flushed last, and refuses to flush once.
+type flushingDisk struct {
+	osDisk
+	refuse  string
+	flushed map[string]bool
+}
+
+func (f *flushingDisk) flush(dir string) error {
+	if dir == f.refuse {
+		f.refuse = ""
+		return errInjected
+	}
+	f.flushed[dir] = true
+	return f.osDisk.flush(dir)
+}
+
+// A directory whose name could not be flushed is not taken for durable afterwards.
+func TestSave_DirectoryNotFlushed(t *testing.T) {
+	path := t.TempDir()
+	d, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	disk := &flushingDisk{refuse: path, flushed: map[string]bool{}}
+	d.disk = disk
+	if _, err := d.Serial("a"); !errors.Is(err, errInjected) {
+		t.Fatalf("Serial: %v, want that it cannot be kept", err)
+	}
+	if _, err := d.Serial("a"); err != nil {
+		t.Fatal(err)
+	}
+	if !disk.flushed[path] {
+		t.Error("the serial counts as durable, and the directory it is in was never flushed")
+	}
+}

@@ -116,5 +116,8 @@ func (d *Directory) make(dir string) error {
 	if err := d.disk.mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return d.disk.flush(above)
+	if err := d.disk.flush(above); err != nil {
+		return errors.Join(err, d.disk.remove(dir)) // or it would pass for durable the next time
+	}
+	return nil
 }
