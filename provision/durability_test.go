@@ -154,6 +154,46 @@ func TestStuckSync(t *testing.T) {
 	}
 }
 
+// A lastStore does something when it is closed.
+type lastStore struct {
+	backstore.Store
+	last func()
+}
+
+func (l lastStore) Close() error { l.last(); return l.Store.Close() }
+
+// TestStop_RemovedLUNEnds: a removed LUN that was slow, and has ended when the others
+// have, is no reason for a bad end.
+func TestStop_RemovedLUNEnds(t *testing.T) {
+	dir := t.TempDir()
+	d := newDaemon()
+	stuck := stuckStore{goOn: make(chan struct{}), closed: new(atomic.Bool)}
+	d.openers[configs.Null] = func(l configs.LUN) (backstore.Store, error) {
+		var err error
+		stuck.Store, err = openers()[configs.Memory](l)
+		return stuck, err
+	}
+	d.openers[configs.Memory] = func(l configs.LUN) (backstore.Store, error) {
+		s, err := openers()[configs.Memory](l)
+		return lastStore{s, func() {
+			close(stuck.goOn)
+			for deadline := time.Now().Add(10 * time.Second); len(d.hanging.names()) > 0 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			}
+		}}, err
+	}
+	for _, text := range []string{oneTarget + "[[lun]]\nname = \"stuck\"\nkind = \"null\"\nsize = \"1MiB\"\n", oneTarget} {
+		config := parse(t, dir, text)
+		config.Limits.HangBound = 200 * time.Millisecond
+		if _, err := d.Apply(context.Background(), config); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(d.hanging.names()) != 1 {
+		t.Fatal("the removed LUN does not hang")
+	}
+	d.stop(t)
+}
+
 // A dirtyStore knows whether anything was written since the last sync.
 type dirtyStore struct {
 	backstore.Store

@@ -110,15 +110,15 @@ func (p *Provisioner) stop(ctx context.Context) error {
 	if last == nil {
 		return nil
 	}
-	var hanging error
-	if names := p.hanging.names(); len(names) > 0 {
-		hanging = fmt.Errorf("%w: of LUNs that were removed: %s", errHanging, strings.Join(names, ", "))
-	}
 	quiet := make(chan error, 1)
 	go func() { quiet <- last.entity.Shutdown(ctx) }()
 	select {
 	case err := <-quiet:
-		return errors.Join(err, last.each(p.log, (*unit).shut), last.state.Close(), hanging)
+		err = errors.Join(err, last.each(p.log, (*unit).shut), last.state.Close())
+		if names := p.hanging.names(); len(names) > 0 {
+			err = errors.Join(err, fmt.Errorf("%w: of LUNs that were removed: %s", errHanging, strings.Join(names, ", ")))
+		}
+		return err
 	case <-time.After(last.patience):
 		p.log.Errorf("commands still hang in a store %v after initiators were asked to log out; the LUNs are flushed without waiting for them", last.patience)
 		return errors.Join(errHanging, last.each(p.log, (*unit).sync))
