@@ -124,9 +124,7 @@ func newStore(fd int, o Options) (*Store, error) {
 	var align descriptor.Alignment
 	if o.Direct {
 		align = descriptor.DirectAlignment(fd)
-		if align.Offset < int(sector) {
-			align.Offset = int(sector)
-		}
+		align.Offset = int(sector) // which statx(2) does not tell before Linux 6.1
 		cache, known := descriptor.QueueText(st.Rdev, "write_cache")
 		s.geometry.Volatile = !known || cache != "write through"
 	}
