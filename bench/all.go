@@ -80,15 +80,29 @@ func (b *benchmark) all(ctx context.Context) (err error) {
 		return err
 	}
 	for round := range b.rounds {
-		for _, c := range b.run.Cases {
-			for _, p := range b.peers {
-				if err := b.measure(ctx, round, c, p); err != nil {
-					return err
-				}
-			}
+		err := b.round(ctx, round)
+		if err != nil && round == 0 {
+			return err
+		}
+		if err != nil { // what there is, is worth telling
+			b.run.Notes = append(b.run.Notes, fmt.Sprintf("round %d of %d came to no end: %v", round+1, b.rounds, err))
+			b.rounds = round
+			break
 		}
 	}
 	return b.report()
+}
+
+// round takes every case through all targets.
+func (b *benchmark) round(ctx context.Context, round int) error {
+	for _, c := range b.run.Cases {
+		for _, p := range b.peers {
+			if err := b.measure(ctx, round, c, p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // choose picks the cases.
@@ -147,6 +161,9 @@ func (b *benchmark) stop() {
 	}
 }
 
+// patienceWithTarget is how long a target may take for what is not measured: logins, and the end.
+const patienceWithTarget = 20 * time.Second
+
 // measure is one cell of one round. A cell that failed is not tried again.
 func (b *benchmark) measure(ctx context.Context, round int, c table.Case, p *peer.Peer) error {
 	key := c.Name + "/" + p.Name
@@ -185,7 +202,9 @@ func (b *benchmark) cell(ctx context.Context, c table.Case, p *peer.Peer) (load.
 	if c.Mode == load.Idle {
 		warmUp = 0
 	}
-	cmd := exec.CommandContext(ctx, b.self, "load", "-address", p.Address, "-target", p.Target, "-lun", fmt.Sprint(p.LUN), "-mode", string(c.Mode),
+	limited, cancel := context.WithTimeout(ctx, b.time+warmUp+patienceWithTarget)
+	defer cancel()
+	cmd := exec.CommandContext(limited, b.self, "load", "-address", p.Address, "-target", p.Target, "-lun", fmt.Sprint(p.LUN), "-mode", string(c.Mode),
 		"-block", fmt.Sprint(c.Block), "-depth", fmt.Sprint(c.Depth), "-connections", fmt.Sprint(c.Connections), fmt.Sprintf("-digests=%v", c.Digests),
 		"-time", b.time.String(), "-warm-up", warmUp.String(), "-pid", fmt.Sprint(p.PID), "-namespace", fmt.Sprint(p.Namespace))
 	var out, said bytes.Buffer
