@@ -23,12 +23,15 @@ func (c *Connection) onLogout() error {
 func (s *Session) logout(c *Connection, p iscsi.LogoutRequest) {
 	switch p.Reason {
 	case iscsi.CloseSession:
-		s.abort(func(*task) bool { return true })
-		s.answerLogout(c, p, iscsi.LogoutClosed, func() { s.terminate(errLoggedOut) })
+		s.leave(c, p)
 	case iscsi.CloseConnection:
-		closing := s.connection(p.CID)
-		if closing == nil {
+		closing, last := s.connection(p.CID)
+		switch {
+		case closing == nil:
 			s.answerLogout(c, p, iscsi.LogoutCIDNotFound, nil)
+			return
+		case last:
+			s.leave(c, p)
 			return
 		}
 		s.abort(func(t *task) bool { return t.connection == closing })
@@ -39,15 +42,27 @@ func (s *Session) logout(c *Connection, p iscsi.LogoutRequest) {
 	}
 }
 
-func (s *Session) connection(cid uint16) *Connection {
+// leave ends the session. When the response leaves, the I_T nexus is lost and
+// what it held is free: another initiator may count on it at once.
+func (s *Session) leave(c *Connection, p iscsi.LogoutRequest) {
+	s.mu.Lock()
+	s.leaving = true
+	s.mu.Unlock()
+	s.abort(func(*task) bool { return true })
+	s.losing.Do(s.loseNexus)
+	s.answerLogout(c, p, iscsi.LogoutClosed, func() { s.terminate(errLoggedOut) })
+}
+
+// connection finds the connection of a CID; last tells that there is no other.
+func (s *Session) connection(cid uint16) (c *Connection, last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.connections {
 		if c.cid == cid {
-			return c
+			return c, len(s.connections) == 1
 		}
 	}
-	return nil
+	return nil, false
 }
 
 // answerLogout sends the response and then calls sent.

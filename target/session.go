@@ -58,6 +58,8 @@ type Session struct {
 	connections []*Connection
 	begun       bool // it is its node's: others may join it
 	ending      bool
+	leaving     bool          // a logout is being carried out: commands are ignored
+	losing      sync.Once     // loseNexus
 	done        chan struct{} // closed when nothing of the session can act any more
 }
 
@@ -70,7 +72,7 @@ func (s *Session) admit(c *Connection, p *iscsi.SCSICommand, long []byte) (place
 	s.mu.Lock()
 	where := now
 	switch {
-	case !p.Immediate && !s.window.contains(p.CmdSN):
+	case s.leaving, !p.Immediate && !s.window.contains(p.CmdSN):
 		where = outside
 	case p.Immediate && s.immediate >= maxImmediate:
 		where = tooMany
@@ -384,22 +386,29 @@ func (s *Session) abort(f func(*task) bool) {
 
 // end is the I_T nexus loss (SAM-5 6.3.4): nothing of the session acts after it.
 func (s *Session) end() {
-	if !s.discovery {
-		s.mapping.Lock()
-		s.lost = true
-		s.mapping.Unlock()
-		var all sync.WaitGroup
-		s.units.Load().Units(func(_ scsi.LUN, lu *scsi.LogicalUnit) {
-			all.Go(func() { lu.NexusLost(s.nexus) })
-		})
-		all.Wait()
-	}
+	s.losing.Do(s.loseNexus)
 	for _, t := range s.tasksOf(func(*task) bool { return true }) {
 		t.abandonEarly()
 		t.release()
 	}
 	s.entity.removeSession(s)
 	close(s.done)
+}
+
+// loseNexus tells the logical units of the loss, and waits until nothing of the
+// session acts there.
+func (s *Session) loseNexus() {
+	if s.discovery {
+		return
+	}
+	s.mapping.Lock()
+	s.lost = true
+	s.mapping.Unlock()
+	var all sync.WaitGroup
+	s.units.Load().Units(func(_ scsi.LUN, lu *scsi.LogicalUnit) {
+		all.Go(func() { lu.NexusLost(s.nexus) })
+	})
+	all.Wait()
 }
 
 // abandonEarly frees a task that still waited for its turn in the window.

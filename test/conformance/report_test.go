@@ -19,9 +19,9 @@ func TestJudge(t *testing.T) {
 		{"passes in one, fails in the other", "Read10.Simple", map[string]Result{"thin": result(Pass), "removable": result(Fail)}, Fail},
 		{"passes in one, hangs in the other", "Read10.Simple", map[string]Result{"thin": result(Hang), "removable": result(Pass)}, Fail},
 		{"skips everywhere", "Read10.Simple", map[string]Result{"thin": result(Skip), "removable": result(Skip)}, Fail},
-		{"should skip and skips", "Sanitize.Reset", map[string]Result{"thin": result(Skip), "removable": result(Skip)}, Skip},
-		{"should skip and fails", "Sanitize.Reset", map[string]Result{"thin": result(Skip), "removable": result(Fail)}, Fail},
-		{"should skip and passes", "Sanitize.Reset", map[string]Result{"thin": result(Pass)}, Fail},
+		{"should skip and skips", "ExtendedCopy.ValidTgtDescr", map[string]Result{"thin": result(Skip), "removable": result(Skip)}, Skip},
+		{"should skip and fails", "ExtendedCopy.ValidTgtDescr", map[string]Result{"thin": result(Skip), "removable": result(Fail)}, Fail},
+		{"should skip and passes", "ExtendedCopy.ValidTgtDescr", map[string]Result{"thin": result(Pass)}, Fail},
 		{"is wrong itself and fails", "PreventAllow.Eject", map[string]Result{"thin": result(Skip), "removable": result(Fail)}, Skip},
 		{"is wrong itself and passes", "PreventAllow.Eject", map[string]Result{"removable": result(Pass)}, Fail},
 	} {
