@@ -164,10 +164,14 @@ type keepAlive struct {
 	stopped bool
 	last    struct{ received, sent, arrived uint64 }
 	starved time.Duration // how long the R2Ts have not been answered
+	stuck   int           // looks since the socket has taken anything of what waits for it
 }
 
 // dataOutTimeout is how long an initiator may leave R2Ts unanswered.
 const dataOutTimeout = 60 * time.Second
+
+// stuckLooks is how many looks in a row may find that the peer has taken nothing.
+const stuckLooks = 3
 
 var (
 	errDeadPeer    = fmt.Errorf("the peer does not answer NOP-In")
@@ -217,12 +221,16 @@ func (k *keepAlive) look(c *Connection) (next time.Duration, ping bool, err erro
 	if k.asked {
 		next = l.NopTimeout
 	}
+	// Who takes nothing keeps the memory of what waits for him, however much he says.
+	if k.stuck++; sent != k.last.sent || !c.transmit.stalled() {
+		k.stuck = 0
+	}
 	switch {
+	case k.stuck >= stuckLooks, k.stuck > 0 && k.asked && received == k.last.received:
+		return 0, false, errStalledPeer
 	case received != k.last.received:
 		k.asked = false
 		next = l.NopInterval
-	case c.transmit.stalled() && sent == k.last.sent && k.asked:
-		return 0, false, errStalledPeer
 	case k.asked:
 		return 0, false, errDeadPeer
 	default:
