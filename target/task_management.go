@@ -136,6 +136,7 @@ func (s *Session) awaitCommands(cmdSN uint32, settled func()) {
 func (s *Session) manage(p *iscsi.TaskManagementRequest, settled func()) iscsi.TaskManagementStatus {
 	switch p.Function {
 	case iscsi.AbortTask, iscsi.QueryTask:
+		settled() // the one with that tag
 		return s.manageTask(p)
 	case iscsi.AbortTaskSet:
 		return s.manageUnit(p, scsi.AbortTaskSet, settled)
