@@ -5,6 +5,12 @@ import (
 	"github.com/isantarget/isantarget/scsi"
 )
 
+// longRead is how many bytes take so long to copy, though they are in memory,
+// that another processor should do it: a switch of goroutines costs some
+// microseconds, the copy many times that, and whoever called Execute has other
+// commands to start meanwhile. docs/performance.md has the measurement.
+const longRead = 256 << 10
+
 // read is READ in each of its forms (SBC-3 5.11 to 5.14; READ (6) is SBC-2).
 //
 // With FUA the blocks have to come from the medium, not from a cache that a loss
@@ -25,7 +31,7 @@ func (d *Device) read(c *scsi.Command, f form) error {
 		return nil
 	}
 	flush := f.fua(c.CDB) && m.Geometry().Volatile
-	if flush && !c.MayBlock {
+	if (flush || n >= longRead) && !c.MayBlock {
 		return scsi.ErrWouldBlock
 	}
 	p, err := c.Delivery.DataInBuffer(n)

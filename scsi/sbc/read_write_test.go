@@ -315,3 +315,20 @@ func TestReadOnly(t *testing.T) {
 		})
 	}
 }
+
+// A read that only copies a little is done by whoever calls Execute; a long one
+// does not keep it from the next command.
+func TestLongReadsLeaveTheCaller(t *testing.T) {
+	r := newRig(t, nil)
+	r.fill(7, 0, mib)
+	for _, blocks := range []uint64{8, longRead/512 - 1, longRead / 512, longRead/512 + 1} {
+		x := r.start(r.nexus, read10(3, blocks), nil, MaximumTransferLength)
+		a := x.answer()
+		if a.status != scsi.Good || !bytes.Equal(a.in, r.content(3, blocks)) {
+			t.Errorf("%d blocks: %v, %d bytes", blocks, a.status, len(a.in))
+		}
+		if alone, want := x.command.MayBlock, blocks*512 >= longRead; alone != want {
+			t.Errorf("%d blocks: on a goroutine of its own: %v, want %v", blocks, alone, want)
+		}
+	}
+}
