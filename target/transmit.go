@@ -46,7 +46,11 @@ type serialNumbers struct {
 // maxQueuedMessages bounds the messages that wait for a peer which does not
 // read: the reader then takes no more PDUs from it. Commands are bounded by the
 // window.
-const maxQueuedMessages = 64
+// Their data, which a NOP-Out makes as long as a segment, is bounded as well.
+const (
+	maxQueuedMessages = 64
+	maxQueuedBytes    = 1 << 20
+)
 
 // A transmitQueue collects what is to be sent over one connection and writes
 // it in batches. Whoever adds the end of a command becomes the writer if there
@@ -64,6 +68,7 @@ type transmitQueue struct {
 	room     sync.Cond
 	items    []item
 	messages int
+	bytes    int // data of the messages
 	writing  bool
 	closed   bool
 	spare    []item // the emptied slice of the last batch
@@ -112,6 +117,7 @@ func (q *transmitQueue) add(i item) {
 	q.items = append(q.items, i)
 	if i.kind == itemMessage {
 		q.messages++
+		q.bytes += len(i.message.data)
 	}
 	q.mu.Unlock()
 }
@@ -125,15 +131,20 @@ func (q *transmitQueue) send(m *message) {
 // waitForRoom holds the reader while the peer does not read its messages.
 func (q *transmitQueue) waitForRoom() {
 	q.mu.Lock()
-	if q.messages > maxQueuedMessages && !q.writing {
+	if q.full() && !q.writing {
 		q.mu.Unlock()
 		q.flush(false)
 		q.mu.Lock()
 	}
-	for q.messages > maxQueuedMessages && !q.closed {
+	for q.full() && !q.closed {
 		q.room.Wait()
 	}
 	q.mu.Unlock()
+}
+
+// full tells whether too much waits for the peer. q.mu is held.
+func (q *transmitQueue) full() bool {
+	return q.messages > maxQueuedMessages || q.bytes > maxQueuedBytes
 }
 
 // flush sends what is queued unless somebody is at it. With mayBlock false it
@@ -179,7 +190,7 @@ func (q *transmitQueue) nextBatch() bool {
 	q.items = q.spare[:0]
 	q.spare = nil
 	if q.messages > 0 {
-		q.messages = 0
+		q.messages, q.bytes = 0, 0
 		q.room.Broadcast()
 	}
 	q.batch = takeBatch(&q.connection.entity.batches)
