@@ -27,11 +27,19 @@ func TestCluster(t *testing.T) {
 	one, two := guest.BootPair(t, guest.Build(t))
 	t.Run("PersistentReservations", func(t *testing.T) { persistentReservations(t, one, two) })
 	t.Run("Multipath", func(t *testing.T) { multipath(t, one, two) })
-	t.Run("AsymmetricAccess", func(t *testing.T) { asymmetricAccess(t, one) })
 	t.Run("Fencing", func(t *testing.T) { fencing(t, one, two) })
-	t.Run("CompareAndWrite", func(t *testing.T) { compareAndWrite(t, one) })
-	t.Run("CopyOffload", func(t *testing.T) { copyOffload(t, one) })
-	t.Run("LUNsComingAndGoing", func(t *testing.T) { comingAndGoing(t, one) })
+	t.Run("OneNode", func(t *testing.T) { // each guest for itself, at the same time
+		t.Run("AsymmetricAccess", func(t *testing.T) {
+			t.Parallel()
+			asymmetricAccess(t, one)
+		})
+		t.Run("Disks", func(t *testing.T) {
+			t.Parallel()
+			t.Run("CompareAndWrite", func(t *testing.T) { compareAndWrite(t, two) })
+			t.Run("CopyOffload", func(t *testing.T) { copyOffload(t, two) })
+			t.Run("LUNsComingAndGoing", func(t *testing.T) { comingAndGoing(t, two) })
+		})
+	})
 	t.Run("OCFS2", func(t *testing.T) { ocfs2(t, one, two) }) // the last: it ends the second guest
 }
 

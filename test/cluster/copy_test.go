@@ -14,10 +14,10 @@ import (
 const sector = 512
 
 // compareAndWrite: it writes what it should, or nothing, and says where the first difference is.
-func compareAndWrite(t *testing.T, one *guest.Guest) {
+func compareAndWrite(t *testing.T, g *guest.Guest) {
 	const at = 24 // blocks
 	argument, image := lun(t, "disk", "64MiB")
-	a := login(t, one, daemon.Start(t, daemon.Config{LUNs: []string{argument}}), nameOne, 1)
+	a := login(t, g, daemon.Start(t, daemon.Config{LUNs: []string{argument}}), nameOne, 1)
 	want := func(value byte, blocks int) {
 		t.Helper()
 		if got := part(t, image, at*sector, 8*sector); !bytes.Equal(got, append(bytes.Repeat([]byte{value}, blocks*sector), make([]byte, (8-blocks)*sector)...)) {
@@ -41,12 +41,12 @@ func compareAndWrite(t *testing.T, one *guest.Guest) {
 }
 
 // copyOffload: between two disks of one target, by EXTENDED COPY and by a token, and the bytes do not come to the node.
-func copyOffload(t *testing.T, one *guest.Guest) {
+func copyOffload(t *testing.T, g *guest.Guest) {
 	const mib = 1 << 20
 	const skip, count = 3 * mib / sector, 4 * mib / sector // of the source, in blocks
 	source, from := lun(t, "source", "64MiB")
 	destination, to := lun(t, "destination", "64MiB")
-	a := login(t, one, daemon.Start(t, daemon.Config{LUNs: []string{source, destination}}), nameOne, 2)
+	a := login(t, g, daemon.Start(t, daemon.Config{LUNs: []string{source, destination}}), nameOne, 2)
 	a.run(`echo 'second=${disks#* }
 		written() { awk "{ print \$7 }" /sys/block/${second##*/}/stat; }' >>/run/functions
 		dd if=/dev/urandom of=$disk bs=512 seek=%d count=%d oflag=direct iflag=fullblock status=none`, skip, count)
@@ -67,7 +67,7 @@ func copyOffload(t *testing.T, one *guest.Guest) {
 	offloaded(first, func() {
 		a.run("ddpt --xcopy if=$disk of=$second bs=512 skip=%d seek=%d count=%d 2>&1", skip, first, count)
 	})
-	offloaded(second, func() { byToken(a, one, skip, second, count) })
+	offloaded(second, func() { byToken(a, g, skip, second, count) })
 }
 
 // byToken copies by POPULATE TOKEN and WRITE USING TOKEN (SBC-3 5.7 and 5.50). The ddpt of Debian 12 puts the range

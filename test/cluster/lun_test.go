@@ -8,13 +8,14 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/isantarget/isantarget/admin"
 	"github.com/isantarget/isantarget/test/daemon"
 	"github.com/isantarget/isantarget/test/guest"
 )
 
 // comingAndGoing: a LUN is added while a node is logged in and writes, and the node finds it by itself, since the
 // target tells it; then the LUN goes again, and the other one does not notice.
-func comingAndGoing(t *testing.T, one *guest.Guest) {
+func comingAndGoing(t *testing.T, g *guest.Guest) {
 	dir := t.TempDir()
 	file, state := filepath.Join(dir, "isantarget.toml"), filepath.Join(dir, "state")
 	port := daemon.FreePort(t)
@@ -34,7 +35,7 @@ func comingAndGoing(t *testing.T, one *guest.Guest) {
 	}
 	write("first")
 	d := daemon.Start(t, daemon.Config{File: file})
-	a := login(t, one, d, nameOne, 1)
+	a := login(t, g, d, nameOne, 1)
 	a.run(`rm -f /run/fio.stop /run/fio.status
 		( until [ -e /run/fio.stop ]; do
 			fio --name=verify --filename=$disk --offset=1m --size=2m --rw=randwrite --bs=16k --ioengine=libaio --iodepth=4 --direct=1 --rate=1m \
@@ -42,7 +43,7 @@ func comingAndGoing(t *testing.T, one *guest.Guest) {
 		done; echo $? >/run/fio.status.new; mv /run/fio.status.new /run/fio.status ) &`)
 
 	write("first", "second")
-	if status, out := daemon.Run(t, "reload", "--socket", filepath.Join(state, "admin.sock")); status != 0 {
+	if status, out := daemon.Run(t, "reload", "--socket", filepath.Join(state, admin.SocketName)); status != 0 {
 		t.Fatalf("reload ended with status %d\n%s", status, out)
 	}
 	a.run(`wait_disks 2 >/run/disks || die "the disks are: $(disks)"; new=$(sed -n 2p /run/disks)

@@ -7,13 +7,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/isantarget/isantarget/admin"
 	"github.com/isantarget/isantarget/test/daemon"
 	"github.com/isantarget/isantarget/test/guest"
 )
 
-// twoPortals starts a daemon that serves one disk through two portal groups, and returns the disk's image and the
-// addresses.
-func twoPortals(t *testing.T) (d *daemon.Daemon, image string, portals [2]string) {
+// twoPortals starts a daemon that serves one disk through two portal groups, and returns its socket, the disk's image
+// and the addresses.
+func twoPortals(t *testing.T) (d *daemon.Daemon, socket, image string, portals [2]string) {
 	dir := t.TempDir()
 	image = filepath.Join(dir, "disk.img")
 	portals = [2]string{fmt.Sprintf("127.0.0.1:%d", daemon.FreePort(t)), fmt.Sprintf("127.0.0.2:%d", daemon.FreePort(t))}
@@ -38,7 +39,7 @@ access = "loopback"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return daemon.Start(t, daemon.Config{File: file}), image, portals
+	return daemon.Start(t, daemon.Config{File: file}), filepath.Join(dir, "state", admin.SocketName), image, portals
 }
 
 // multipathFunctions are for nodes with multipath.
@@ -114,7 +115,7 @@ END
 // multipath: under a reservation of the device mapper's disk, through both paths, each path is cut silently under I/O and
 // comes back, and no command fails: who holds the reservation holds it through each path alone. Another node is kept out.
 func multipath(t *testing.T, one, two *guest.Guest) {
-	d, image, portals := twoPortals(t)
+	d, socket, image, portals := twoPortals(t)
 	a := multipathed(t, one, d, nameOne)
 	b := login(t, two, d, nameTwo, 2)
 	a.run("mpathpersist --out --register --param-sark=0xa1 $map")
@@ -135,6 +136,7 @@ func multipath(t *testing.T, one, two *guest.Guest) {
 		a.run("cut_portal %s; wait_paths 1 1; writing", address)
 		a.run("mend; wait_paths 2 0; writing")
 	}
+	operatorMoves(t, socket, a)
 	a.run(`: >/run/fio.stop; for n in $(seq 400); do [ -e /run/fio.status ] && break; sleep 0.2; done
 		[ "$(cat /run/fio.status)" = 0 ] || die "fio: $(cat /run/fio)"`)
 
@@ -148,4 +150,30 @@ func multipath(t *testing.T, one, two *guest.Guest) {
 	b.write(image, 1, 0xbb)
 	a.run("mpathpersist --out --clear --param-rk=0xa1 $map")
 	contains(t, b.run("pr --in --read-keys"), "there are NO registered reservation keys")
+}
+
+// operatorMoves changes the access states from the host, as an operator does before taking a portal away, and I/O goes
+// where it should.
+func operatorMoves(t *testing.T, socket string, a *node) {
+	t.Helper()
+	a.run("cat >>/run/functions <<'END'\n%sEND", pathFunctions)
+	a.run(`for disk in $disks; do
+			case $(number ${disk##*/}) in 0x1) first=${disk##*/} ;; 0x2) second=${disk##*/} ;; esac
+		done
+		[ -n "$first" ] && [ -n "$second" ] || die "the target port groups are $(for disk in $disks; do number ${disk##*/}; done)"
+		echo "first=$first second=$second" >>/run/functions`)
+	set := func(group, state string) {
+		t.Helper()
+		if status, out := daemon.Run(t, "lun", "access-state", "--socket", socket, "disk", group, state); status != 0 {
+			t.Fatalf("isantarget lun access-state disk %s %s ended with status %d\n%s", group, state, status, out)
+		}
+	}
+	set("1", "non-optimized")
+	a.run("wait_priority $first 10; wait_priority $second 50; through $second")
+	set("2", "standby")
+	a.run("wait_priority $second 1; through $first")
+	set("2", "optimized")
+	a.run("wait_priority $second 50; through $second")
+	set("1", "optimized")
+	a.run("wait_priority $first 50; wait_paths 2 0; writing")
 }

@@ -39,9 +39,8 @@ node:
 END
 echo o2cb >/sys/fs/ocfs2/cluster_stack
 o2cb register-cluster lab || die "register-cluster"
-# A node is dead after 40 s without a heartbeat on the disk; emulated nodes are slow.
-echo 21 >/sys/kernel/config/cluster/lab/heartbeat/dead_threshold
-echo 40000 >/sys/kernel/config/cluster/lab/idle_timeout_ms
+# A node is dead after 28 s without a heartbeat on the disk; emulated nodes are slow.
+echo 15 >/sys/kernel/config/cluster/lab/heartbeat/dead_threshold
 `
 
 // mark begins the block that the second node writes over and over, before a number that grows.
