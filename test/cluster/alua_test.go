@@ -72,20 +72,15 @@ set_states() { sg_stpg --tp="$2" --state="$1" /dev/$second || die "SET TARGET PO
 // command fails.
 func asymmetricAccess(t *testing.T, one *guest.Guest) {
 	a := multipathed(t, one, alternatives(t), nameOne)
-	// Who is optimized is first.
 	a.run(`cat >>/run/functions <<'END'
 %sEND
 		. /run/functions
-		first= second=
 		for disk in $disks; do
-			disk=${disk##*/}
-			case $(cat /sys/block/$disk/device/access_state) in
-			active/optimized) first=$disk ;;
-			active/non-optimized) second=$disk ;;
-			esac
+			case $(number ${disk##*/}) in 0x1) first=${disk##*/} ;; 0x2) second=${disk##*/} ;; esac
 		done
-		[ -n "$first" ] && [ -n "$second" ] || die "access states: $(cat /sys/block/sd*/device/access_state)"
-		echo "first=$first second=$second one=$(number $first) two=$(number $second)" >>/run/functions
+		[ -n "$first" ] && [ -n "$second" ] || die "the target port groups are $(for disk in $disks; do number ${disk##*/}; done)"
+		echo "first=$first second=$second one=0x1 two=0x2" >>/run/functions
+		set_states ao,an 0x1,0x2 # the kernel makes optimized what it takes first, when it finds that path alone
 		sg_rtpg --extended --decode /dev/$first >/run/groups || die "REPORT TARGET PORT GROUPS"
 		[ "$(number $first)" != "$(number $second)" ] || die "both paths are of one group: $(cat /run/groups)"
 		wait_priority $first 50
