@@ -203,13 +203,10 @@ func (s *Session) recall(f func(*task) bool) bool {
 
 // abandon frees a task that no logical unit has seen, without an answer.
 func (t *task) abandon() {
-	t.immediateForWindow()
+	t.answered = true // it took no CmdSN, so its end opens no place in the window
 	t.Silent = true
 	t.respond()
 }
-
-// immediateForWindow keeps the end of a task that took no CmdSN from opening the window.
-func (t *task) immediateForWindow() { t.answered = true }
 
 // answered books the end of a command: once its response is on its way the
 // initiator may send one more.
