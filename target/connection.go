@@ -46,7 +46,7 @@ type Connection struct {
 	transmit transmitQueue
 	texting  sync.Mutex // before transmit.mu
 	text     textExchange
-	loggedIn atomic.Bool   // the last Login Response was sent, and the transmit queue has begun
+	loggedIn bool          // the target may speak up over it, once its last Login Response is out; session.mu guards it
 	transfer atomic.Uint32 // last Target Transfer Tag given out
 
 	busy     atomic.Bool   // the reader is at work and will flush before it waits

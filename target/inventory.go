@@ -132,16 +132,3 @@ func (s *Session) peers() []netip.Addr {
 	}
 	return from
 }
-
-// spokesman is a connection that is past its login, over which the target may speak
-// up; nil: there is none.
-func (s *Session) spokesman() *Connection {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, c := range s.connections {
-		if c.loggedIn.Load() {
-			return c
-		}
-	}
-	return nil
-}

@@ -372,6 +372,9 @@ func (l *login) enter(p iscsi.LoginResponse, answers []iscsi.KeyValue) error {
 	c.entity.belongs(c)
 	c.log = s.log.WithFields(logrus.Fields{"connection": c.cid, "from": c.remote.String(), "portal": c.local.String()})
 	c.session = s
+	// Before the response, or the target could not speak to an initiator that has it:
+	// what it says meanwhile waits in the transmit queue.
+	s.speakOver(c)
 	err = l.respond(p, answers)
 	// From here on, for the last response was still sent without.
 	c.digests = l.digests
@@ -379,7 +382,6 @@ func (l *login) enter(p iscsi.LoginResponse, answers []iscsi.KeyValue) error {
 	c.log.WithFields(logrus.Fields{
 		"rule": s.ruleLabel(), "header-digest": l.digests.header, "data-digest": l.digests.data,
 	}).Info("logged in")
-	c.loggedIn.Store(true)
 	if err != nil {
 		c.fail(err) // receive will find it closed and tear the session down
 	}

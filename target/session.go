@@ -58,6 +58,7 @@ type Session struct {
 	connections []*Connection
 	begun       bool // it is its node's: others may join it
 	ending      bool
+	owed        time.Duration // requestLogout found nobody to tell; 0: nothing is owed
 	leaving     bool          // a logout is being carried out: commands are ignored
 	losing      sync.Once     // loseNexus
 	done        chan struct{} // closed when nothing of the session can act any more

@@ -52,7 +52,7 @@ func (r *rig) raceLogin(t *testing.T) {
 		return
 	}
 	if h, ok = r.tryReceive(); !ok {
-		return
+		t.Fatal("the initiator was let in, and not asked to log out")
 	}
 	var async iscsi.AsyncMessage
 	if err := async.Unmarshal(h); err != nil || async.Event != iscsi.AsyncLogoutRequest {
