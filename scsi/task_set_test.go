@@ -290,13 +290,20 @@ func TestOrderedIsABarrier_SAM5_8_6_3(t *testing.T) {
 		t.Fatalf("%v run, want the first SIMPLE and the HEAD OF QUEUE command", tags)
 	}
 	for range 2 {
+		lu.tasks.mu.Lock()
+		if barrier.state != dormant || after.state != dormant {
+			t.Error("something is enabled beside what is older than the ORDERED command, and the HEAD OF QUEUE one")
+		}
+		lu.tasks.mu.Unlock()
 		g.leave <- nil
 	}
 	if c := g.wait(t); c.Tag != 2 {
 		t.Fatalf("command %d runs, want the ORDERED one", c.Tag)
 	}
-	if !first.delivery.ended() || !head.delivery.ended() || after.delivery.ended() {
-		t.Error("the ORDERED command runs at the wrong time")
+	first.wait(t) // they have left the task set, though their answers may be on their way still
+	head.wait(t)
+	if after.delivery.ended() {
+		t.Error("a SIMPLE command has overtaken the ORDERED one")
 	}
 	g.leave <- nil
 	if c := g.wait(t); c.Tag != 3 {
