@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/isantarget/isantarget/backstore/internal/loopdevice"
+	"github.com/isantarget/isantarget/internal/loopdevice"
 )
 
 // A device may end within what would be a block of 4096 bytes: direct I/O goes by sectors.

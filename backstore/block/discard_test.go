@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/isantarget/isantarget/backstore"
-	"github.com/isantarget/isantarget/backstore/internal/loopdevice"
+	"github.com/isantarget/isantarget/internal/loopdevice"
 	"github.com/isantarget/isantarget/backstore/storetest"
 )
 

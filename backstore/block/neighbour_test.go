@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/isantarget/isantarget/backstore/internal/loopdevice"
+	"github.com/isantarget/isantarget/internal/loopdevice"
 )
 
 // Zeros beside a write in the same page of the page cache: to write a part of a page

@@ -10,7 +10,7 @@ import (
 
 	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/backstore/block"
-	"github.com/isantarget/isantarget/backstore/internal/loopdevice"
+	"github.com/isantarget/isantarget/internal/loopdevice"
 )
 
 // failingDevice is a device of 32 MiB upon a file system of 8: what is written

@@ -11,7 +11,7 @@ import (
 
 	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/backstore/file"
-	"github.com/isantarget/isantarget/backstore/internal/loopdevice"
+	"github.com/isantarget/isantarget/internal/loopdevice"
 )
 
 // fileSystem makes a file system on a loop device and returns where it is mounted.

@@ -40,6 +40,7 @@ func rules() []rule {
 		{of: "state", own: []string{"scsi"}, ext: []string{sys}},
 		{of: "target", own: []string{"iscsi", "scsi"}, ext: []string{logrus, sys}},
 		{of: "internal/initiator", own: []string{"iscsi"}},
+		{of: "internal/loopdevice", ext: []string{sys}},
 		{of: "provision", own: []string{"configs", "target", "iscsi", "scsi", "scsi/*", "backstore", "backstore/*", "state"}, ext: []string{logrus, sys}},
 		{of: "admin", own: []string{"provision"}, ext: []string{logrus, sys}},
 		{of: "cmd/*", own: []string{"..."}, ext: []string{cli, logrus, systemd, sys, humanize}},
