@@ -23,6 +23,8 @@ const (
 	// Buffered: WriteAt fills a cache of the host and waits for no device, but
 	// when the host is short of memory for it.
 	Buffered
+
+	TellsSpace // SpaceTeller
 )
 
 // Has reports whether all of want are in f.
@@ -30,7 +32,7 @@ func (f Features) Has(want Features) bool { return f&want == want }
 
 // String lists the features for a person: "unmap, zero, map".
 func (f Features) String() string {
-	names := [...]string{"unmap", "zero", "map", "write through", "copy", "compare and write", "try read", "try write", "reads zeros", "buffered"}
+	names := [...]string{"unmap", "zero", "map", "write through", "copy", "compare and write", "try read", "try write", "reads zeros", "buffered", "tells space"}
 	var have []string
 	for i, name := range names {
 		if f.Has(1 << i) {
@@ -92,6 +94,9 @@ func FeaturesOf(s Store) Features {
 	}
 	if _, ok := s.(TryWriter); ok {
 		f |= CanTryWrite
+	}
+	if _, ok := s.(SpaceTeller); ok {
+		f |= TellsSpace
 	}
 	if told, ok := s.(Featured); ok {
 		f = (f | ReadsZeros | Buffered) & told.Features()

@@ -44,6 +44,7 @@ type Medium struct {
 	comparer  Comparer
 	tryReader TryReader
 	tryWriter TryWriter
+	teller    SpaceTeller
 }
 
 // Bind asks s once what it can do.
@@ -73,6 +74,9 @@ func Bind(s Store) *Medium {
 	}
 	if f.Has(CanTryWrite) {
 		m.tryWriter = s.(TryWriter)
+	}
+	if f.Has(TellsSpace) {
+		m.teller = s.(SpaceTeller)
 	}
 	return m
 }

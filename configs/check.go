@@ -111,6 +111,14 @@ func (k checker) stores() {
 			k.fail(at, `store %q has no path; add path = "/srv/isantarget"`, s.Name)
 		}
 		s.Path = k.absolute(s.Path)
+		k.threshold(s.SpaceThreshold, at)
+	}
+}
+
+// threshold checks a percentage of space in use.
+func (k checker) threshold(percent int, at string) {
+	if percent < 0 || percent > 99 {
+		k.fail(at+".space-threshold", "%d is no percentage to be told of; write 1 to 99, or 0 for none", percent)
 	}
 }
 
@@ -134,6 +142,7 @@ func (k checker) luns() {
 		k.name(names, l.Name, at, "LUN")
 		k.medium(l, at)
 		k.shape(l, at)
+		k.space(l, at)
 		if l.Path != "" {
 			once(k, paths, filepath.Clean(l.Path), at, fmt.Sprintf("a LUN on %s", l.Path))
 		}
@@ -194,6 +203,18 @@ func (k checker) shape(l *LUN, at string) {
 	}
 	if l.Direct && l.Kind != File && l.Kind != Block && l.Kind != AnyKind {
 		k.fail(at+".direct", "is for files and block devices; LUN %q is of kind %s", l.Name, l.Kind)
+	}
+}
+
+// space checks what a LUN says of the space it takes.
+func (k checker) space(l *LUN, at string) {
+	k.threshold(l.SpaceThreshold, at)
+	switch {
+	case l.Overcommit == "":
+	case l.Kind != File && l.Kind != AnyKind:
+		k.fail(at+".overcommit", "is for images; LUN %q is of kind %s", l.Name, l.Kind)
+	case l.Store != "":
+		k.fail(at+".overcommit", "is for an image with a bare path; write it for the store %q, which decides for all in it", l.Store)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +45,11 @@ listen = ["192.0.2.1", "[2001:db8::1]:99", ":0"]
 [[store]]
 name = "tank"
 path = "tank"
+overcommit = "allow"
+[[store]]
+name = "pond"
+path = "pond"
+space-threshold = 0
 [[lun]]
 name = "a"
 store = "tank"
@@ -56,6 +62,7 @@ kind = "file"
 size = "1024GB"
 provisioning = "fixed"
 direct = true
+space-threshold = 65
 block-size = 4096
 physical-block-size = 8192
 write-cache = false
@@ -87,14 +94,17 @@ luns = {}
 	if got := c.PortalGroups[0].Listen; got[0] != "192.0.2.1:3260" || got[1] != "[2001:db8::1]:99" || got[2] != ":0" {
 		t.Errorf("portals: %q", got)
 	}
-	a := LUN{Name: "a", Store: "tank", Path: "/etc/isantarget/tank/a.img", Size: 1 << 20, BlockSize: 512, WriteCache: true}
+	a := LUN{Name: "a", Store: "tank", Path: "/etc/isantarget/tank/a.img", Size: 1 << 20, SpaceThreshold: 80, BlockSize: 512, WriteCache: true}
 	if c.LUNs[0] != a {
 		t.Errorf("lun a: %+v, want %+v", c.LUNs[0], a)
 	}
-	b := LUN{Name: "b", Kind: File, Store: "tank", Path: "/etc/isantarget/tank/deep/b.raw", Size: 1024e9, Provisioning: Fixed, Direct: true,
+	b := LUN{Name: "b", Kind: File, Store: "tank", Path: "/etc/isantarget/tank/deep/b.raw", Size: 1024e9, Provisioning: Fixed, Direct: true, SpaceThreshold: 65,
 		BlockSize: 4096, PhysicalBlockSize: 8192, ReadOnly: true, Removable: true, Serial: "S-1"}
 	if c.LUNs[1] != b {
 		t.Errorf("lun b: %+v, want %+v", c.LUNs[1], b)
+	}
+	if want := []Store{{Name: "tank", Path: "/etc/isantarget/tank", Overcommit: Allow, SpaceThreshold: 80}, {Name: "pond", Path: "/etc/isantarget/pond"}}; !slices.Equal(c.Stores, want) {
+		t.Errorf("stores %+v, want %+v", c.Stores, want)
 	}
 	target := c.Targets[0]
 	if target.LUNs[0] != "a" || target.LUNs[16383] != "b" || target.Access != Open || target.CHAP.SecretEnv != "SECRET" || target.Alias != "A" {
@@ -129,7 +139,9 @@ func TestEffectiveAccess(t *testing.T) {
 
 // TestErrors has a wrong file a line; each says where, what and what to do.
 func TestErrors(t *testing.T) {
-	const lun = "[[lun]]\nname = \"a\"\npath = \"/a\"\n"
+	const lun0 = "[[lun]]\nname = \"a\"\n"
+	const lun = lun0 + "path = \"/a\"\n"
+	const store = "[[store]]\nname = \"tank\"\npath = \"/tank\"\n"
 	const target = "[[target]]\nname = \"iqn.2026-11.org.example:a\"\n"
 	for _, c := range []struct{ name, text, want string }{
 		{"syntax", "state = \"a\"\nlog = = 1\n", `san.toml:2: expected value but found '=' instead`},
@@ -155,6 +167,11 @@ func TestErrors(t *testing.T) {
 		{"size of nothing", lun + "size = \"ten\"\n", `san.toml:4: lun.size: "ten" is not a size; write a number and its unit, as 10GiB or 500GB`},
 		{"negative size", lun + "size = -1\n", `san.toml:4: lun.size: "-1" is not a size; write a number and its unit, as 10GiB or 500GB`},
 		{"half a block", lun + "size = 1000\n", `san.toml:4: lun.size: 1000 bytes are not whole blocks of 512`},
+		{"overcommit", lun + "overcommit = \"maybe\"\n", `san.toml:4: lun.overcommit: "maybe" is not known; known: refuse, warn, allow`},
+		{"overcommit in a store", store + lun0 + "store = \"tank\"\novercommit = \"allow\"\n", `san.toml:7: lun.overcommit: is for an image with a bare path; write it for the store "tank", which decides for all in it`},
+		{"overcommit of memory", lun0 + "kind = \"memory\"\nsize = \"1MiB\"\novercommit = \"allow\"\n", `san.toml:5: lun.overcommit: is for images; LUN "a" is of kind memory`},
+		{"space threshold", lun + "space-threshold = 100\n", `san.toml:4: lun.space-threshold: 100 is no percentage to be told of; write 1 to 99, or 0 for none`},
+		{"space threshold of a store", store + "space-threshold = -1\n", `san.toml:4: store.space-threshold: -1 is no percentage to be told of; write 1 to 99, or 0 for none`},
 		{"block size", lun + "block-size = 1024\n", `san.toml:4: lun.block-size: 1024 is not a block size; write 512 or 4096`},
 		{"physical block size", lun + "physical-block-size = 3000\n", `san.toml:4: lun.physical-block-size: 3000 does not go with blocks of 512; write a power of two from 512 to 1048576`},
 		{"provisioning", lun + "provisioning = \"thin\"\n", `san.toml:4: lun.provisioning: "thin" is not known; known: sparse, fixed`},

@@ -29,6 +29,8 @@ const (
 	DefaultFlagsState = "isantarget-data"
 	defaultLUN        = "disk0"
 	defaultSize       = "10GiB"
+	// What nobody asked for must not fail for want of space that nobody may need.
+	defaultOvercommit = string(Warn)
 )
 
 // FromFlags makes the configuration that f says. Its errors name the flag; they
@@ -92,7 +94,7 @@ func (b *flagTree) portals(portals []string) []any {
 func (b *flagTree) luns(flags []string, state string) (luns []any, numbers map[string]any) {
 	numbers = map[string]any{}
 	if len(flags) == 0 {
-		flags = []string{defaultLUN + "=" + state + "/" + defaultLUN + ".img,size=" + defaultSize}
+		flags = []string{defaultLUN + "=" + state + "/" + defaultLUN + ".img,size=" + defaultSize + ",overcommit=" + defaultOvercommit}
 	}
 	for i, flag := range flags {
 		at := fmt.Sprintf("lun[%d]", i)

@@ -13,7 +13,7 @@ func TestNoFlags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lun := LUN{Name: "disk0", Path: filepath.Join(dir, "isantarget-data/disk0.img"), Size: 10 << 30, BlockSize: 512, WriteCache: true}
+	lun := LUN{Name: "disk0", Path: filepath.Join(dir, "isantarget-data/disk0.img"), Size: 10 << 30, Overcommit: Warn, SpaceThreshold: 80, BlockSize: 512, WriteCache: true}
 	if len(c.LUNs) != 1 || c.LUNs[0] != lun {
 		t.Errorf("LUNs %+v, want %+v", c.LUNs, lun)
 	}
@@ -24,7 +24,7 @@ func TestNoFlags(t *testing.T) {
 		t.Errorf("targets %+v", c.Targets)
 	}
 	for path, want := range map[string]string{ // what can fail later names the flag that would help
-		"portal-group[0].listen[0]": "--portal 127.0.0.1:3260", "state": "--state isantarget-data", "lun[0]": "--lun disk0=isantarget-data/disk0.img,size=10GiB",
+		"portal-group[0].listen[0]": "--portal 127.0.0.1:3260", "state": "--state isantarget-data", "lun[0]": "--lun disk0=isantarget-data/disk0.img,size=10GiB,overcommit=warn",
 	} {
 		if got := c.Where(path); got != want {
 			t.Errorf("Where(%s) = %q, want %q", path, got, want)
@@ -39,7 +39,7 @@ func TestAllFlags(t *testing.T) {
 	c, err := FromFlags(Flags{
 		State: "/state", Portals: []string{"127.0.0.1:0", "[::1]:0"}, Target: "iqn.2026-11.org.example:x",
 		LUNs: []string{
-			"a=/a,size=1GiB,provisioning=fixed,block-size=4096,physical-block-size=4096,readonly,removable,direct,write-cache=off,serial=S",
+			"a=/a,size=1GiB,provisioning=fixed,block-size=4096,physical-block-size=4096,readonly,removable,direct,write-cache=off,serial=S,overcommit=allow,space-threshold=0",
 			"b=/b", "c=,kind=memory,size=1MiB",
 		},
 		Access: "open", CHAP: "u:/chap", MutualCHAP: "m:/mutual:with:colons", LogFormat: "json", LogLevel: "debug",
@@ -47,7 +47,7 @@ func TestAllFlags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := LUN{Name: "a", Path: "/a", Size: 1 << 30, Provisioning: Fixed, BlockSize: 4096, PhysicalBlockSize: 4096, ReadOnly: true, Removable: true, Direct: true, Serial: "S"}
+	a := LUN{Name: "a", Path: "/a", Size: 1 << 30, Provisioning: Fixed, BlockSize: 4096, PhysicalBlockSize: 4096, ReadOnly: true, Removable: true, Direct: true, Serial: "S", Overcommit: Allow}
 	if c.LUNs[0] != a {
 		t.Errorf("a: %+v, want %+v", c.LUNs[0], a)
 	}

@@ -21,6 +21,9 @@ type LUN struct {
 	Provisioning Provisioning `toml:"provisioning"` // empty: sparse
 	Direct       bool         `toml:"direct"`       // around the page cache (O_DIRECT)
 
+	Overcommit     Overcommit `toml:"overcommit"`      // of an image with a bare path; empty: refuse
+	SpaceThreshold int        `toml:"space-threshold"` // percent of its size in use that are told of; 0: none
+
 	BlockSize         int  `toml:"block-size"`          // bytes of a logical block: 512 or 4096
 	PhysicalBlockSize int  `toml:"physical-block-size"` // bytes; 0: the device's own, or the logical one
 	WriteCache        bool `toml:"write-cache"`         // WCE of the caching mode page (SBC-3 6.4.5)
@@ -35,6 +38,7 @@ type LUN struct {
 func (l *LUN) setDefaults() {
 	l.BlockSize = 512
 	l.WriteCache = true
+	l.SpaceThreshold = DefaultSpaceThreshold
 }
 
 // Kind is what keeps the bytes of a LUN.

@@ -166,6 +166,15 @@ func (c *change) openOne(l configs.LUN) error {
 		c.next.units[l.Name] = kept
 		return nil
 	}
+	if isMissing(l) && l.Size > 0 && !l.ReadOnly {
+		warning, err := c.next.admit(l, int64(l.Size))
+		if err != nil {
+			return err
+		}
+		if warning != "" {
+			c.complain("%s", warning)
+		}
+	}
 	u, err := c.newUnit(l, c.next.state, limitsOf(c.plan.Config).HangBound)
 	if err != nil {
 		return c.explainLocked(l, err)

@@ -66,6 +66,7 @@ func (c *change) report() Report {
 		out.Warnings = append(out.Warnings, u.warnings()...)
 	}
 	out.Warnings = append(out.Warnings, c.warnings...)
+	out.Warnings = append(out.Warnings, c.next.overcommitments()...)
 	out.Changes = c.changes
 	return out
 }

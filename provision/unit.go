@@ -45,6 +45,7 @@ func (u *unit) with(l configs.LUN) *unit {
 	if kind(l) == configs.File {
 		same.Size = u.config.Size
 	}
+	same.Overcommit, same.SpaceThreshold = u.config.Overcommit, u.config.SpaceThreshold // not the device's affair
 	if u.failure != nil || !reflect.DeepEqual(same, u.config) {
 		return nil
 	}

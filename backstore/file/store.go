@@ -47,7 +47,7 @@ func (s *Store) Geometry() backstore.Geometry { return s.geometry }
 func (s *Store) Features() backstore.Features { return s.features }
 
 func (s *Store) askFeatures() backstore.Features {
-	f := backstore.CanMap | backstore.CanCopy | backstore.ReadsZeros
+	f := backstore.CanMap | backstore.CanCopy | backstore.ReadsZeros | backstore.TellsSpace
 	if s.descriptor.CanTryRead(s.geometry.Size) {
 		f |= backstore.CanTryRead
 	}
