@@ -13,9 +13,21 @@ func (c *Connection) onLogout() error {
 	if err := c.discardData(c.header.DataSegmentLength()); err != nil {
 		return err
 	}
+	s := c.session
+	if p.Immediate && !s.beginImmediate() {
+		c.reject(iscsi.RejectTooManyImmediate)
+		return nil
+	}
 	// Commands of the session may have to be aborted first, which can take as
 	// long as a store hangs: the reader must not wait for that.
-	c.sequenced(p.Immediate, p.CmdSN, func() { go c.session.logout(c, p) })
+	c.sequencedLong(p.Immediate, p.CmdSN, func() {
+		go func() {
+			if p.Immediate {
+				defer s.endImmediate()
+			}
+			s.logout(c, p)
+		}()
+	})
 	return nil
 }
 
@@ -67,6 +79,9 @@ func (s *Session) connection(cid uint16) (c *Connection, last bool) {
 
 // answerLogout sends the response and then calls sent.
 func (s *Session) answerLogout(c *Connection, p iscsi.LogoutRequest, status iscsi.LogoutStatus, sent func()) {
+	if !p.Immediate {
+		s.window.open()
+	}
 	c.transmit.send(&message{
 		sent: sent,
 		marshal: func(h *iscsi.BHS, sn serialNumbers) {

@@ -115,8 +115,20 @@ func (c *Connection) deliver(t *task, p *iscsi.SCSICommand) error {
 
 // sequenced runs f when the PDU with that CmdSN is due: at once if it is
 // immediate, later if others are missing, never if it is a duplicate. Later it runs
-// on the reader of whichever connection brings what was missing.
+// on the reader of whichever connection brings what was missing. f takes no time, so
+// the place in the window is free again at once.
 func (c *Connection) sequenced(immediate bool, cmdSN uint32, f func()) {
+	c.sequencedLong(immediate, cmdSN, func() {
+		if !immediate {
+			c.session.window.open()
+		}
+		f()
+	})
+}
+
+// sequencedLong is sequenced for what goes on after f has returned: its place in the
+// window is free when answered says so, or a peer could have begun any number of them.
+func (c *Connection) sequencedLong(immediate bool, cmdSN uint32, f func()) {
 	if immediate {
 		f()
 		return
@@ -181,7 +193,6 @@ func (s *Session) run(t *task, f func()) {
 		t.execute()
 		return
 	}
-	s.window.open()
 	f()
 }
 

@@ -23,7 +23,7 @@ func (c *Connection) onTaskManagement() error {
 	if err := c.discardData(c.header.DataSegmentLength()); err != nil {
 		return err
 	}
-	if p.Immediate && !s.beginManagement() {
+	if p.Immediate && !s.beginImmediate() {
 		c.reject(iscsi.RejectTooManyImmediate)
 		return nil
 	}
@@ -32,11 +32,11 @@ func (c *Connection) onTaskManagement() error {
 	recalled := p.Immediate && s.recallFor(&p)
 	// The function waits until no affected command can act: not on the reader. That
 	// waits only until it is settled which ones are, so that what follows is not.
-	c.sequenced(p.Immediate, p.CmdSN, func() {
+	c.sequencedLong(p.Immediate, p.CmdSN, func() {
 		settled := make(chan struct{})
 		go func() {
 			if p.Immediate {
-				defer s.endManagement()
+				defer s.endImmediate()
 			}
 			c.manage(&p, recalled, sync.OnceFunc(func() { close(settled) }))
 		}()
@@ -65,8 +65,8 @@ func (t *task) before(p *iscsi.TaskManagementRequest) bool {
 	return iscsi.SerialNumber(t.cmdSN).Less(iscsi.SerialNumber(p.CmdSN))
 }
 
-// beginManagement books one immediate function; false: there are too many.
-func (s *Session) beginManagement() bool {
+// beginImmediate books an immediate request that takes long; false: there are too many.
+func (s *Session) beginImmediate() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.immediate >= maxImmediate {
@@ -76,7 +76,7 @@ func (s *Session) beginManagement() bool {
 	return true
 }
 
-func (s *Session) endManagement() {
+func (s *Session) endImmediate() {
 	s.mu.Lock()
 	s.immediate--
 	s.mu.Unlock()
@@ -108,6 +108,9 @@ func (c *Connection) manage(p *iscsi.TaskManagementRequest, recalled bool, settl
 	}}
 	if p.Function == iscsi.TargetColdReset && response == iscsi.FunctionComplete {
 		m.sent = s.node.coldReset
+	}
+	if !p.Immediate {
+		s.window.open()
 	}
 	c.transmit.send(m)
 }
