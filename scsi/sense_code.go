@@ -77,6 +77,7 @@ const (
 	ASCCapacityDataHasChanged                                  SenseCode = 0x2a09
 	ASCCommandSequenceError                                    SenseCode = 0x2c00
 	ASCCommandsClearedByAnotherInitiator                       SenseCode = 0x2f00
+	ASCMediumFormatCorrupted                                   SenseCode = 0x3100
 	ASCFormatCommandFailed                                     SenseCode = 0x3101
 	ASCSanitizeCommandFailed                                   SenseCode = 0x3103
 	ASCThinProvisioningSoftThresholdReached                    SenseCode = 0x3807
@@ -248,6 +249,8 @@ func (c SenseCode) text() string {
 		return "COMMAND SEQUENCE ERROR"
 	case ASCCommandsClearedByAnotherInitiator:
 		return "COMMANDS CLEARED BY ANOTHER INITIATOR"
+	case ASCMediumFormatCorrupted:
+		return "MEDIUM FORMAT CORRUPTED"
 	case ASCFormatCommandFailed:
 		return "FORMAT COMMAND FAILED"
 	case ASCSanitizeCommandFailed:

@@ -69,7 +69,7 @@ type Device struct {
 	scratch    scratch
 	background background
 	deferred   deferredErrors
-	format     formatProgress
+	format     formatter
 	sanitize   sanitizer
 
 	copies  *spc.CopyManager

@@ -2,18 +2,20 @@ package sbc
 
 import (
 	"encoding/binary"
-	"errors"
-	"sync/atomic"
+	"fmt"
 
-	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/scsi"
 )
 
 // formatUnit is FORMAT UNIT (SBC-3 5.3): afterwards every block reads as zeros,
 // and on a thin unit none is mapped. There are no defects and there is no
 // protection information to be formatted. With IMMED it goes on after the command
-// has ended, and the unit is not ready until it is done.
+// has ended, and the unit is not ready until it is done. One that is cut short leaves a
+// unit that wants to be formatted anew (see formatter).
 func (d *Device) formatUnit(c *scsi.Command) error {
+	if s := c.Unit().Ready(); s != nil && !isTornFormat(s) {
+		return s
+	}
 	m, err := d.begin(c)
 	if err != nil {
 		return err
@@ -25,40 +27,24 @@ func (d *Device) formatUnit(c *scsi.Command) error {
 	if err != nil {
 		return err
 	}
-	if !d.format.begin(m.Geometry().Size) {
+	began, err := d.format.begin(m.Geometry().Size, d.place)
+	switch {
+	case err != nil:
+		return err
+	case !began:
 		return d.notReady() // another one, with IMMED, began meanwhile
 	}
 	d.tokens.changed(everything())
 	if !immediate {
-		defer d.format.end()
-		return d.formatMedium(m, c.Aborted)
+		return d.format.end(d.formatMedium(m, c.Aborted))
 	}
-	n := c.Nexus
 	d.background.start(func() {
-		defer d.format.end()
-		var s *scsi.Sense
-		if err := d.formatMedium(m, d.background.closed.Load); errors.As(err, &s) {
-			d.deferred.add(n, s)
+		err := d.format.end(d.formatMedium(m, d.background.closed.Load))
+		if err != nil && d.report != nil {
+			d.report(fmt.Errorf("format: %w", err))
 		}
 	})
 	return nil
-}
-
-// formatMedium zeroes the medium and makes that durable, unless stop says to end.
-func (d *Device) formatMedium(m *backstore.Medium, stop func() bool) error {
-	size := d.offset(d.capacity(m))
-	for off := int64(0); off < size; {
-		if stop() {
-			return scsi.ErrAborted
-		}
-		n := min(size-off, zeroPiece)
-		if err := m.ZeroAt(off, n, d.thin); err != nil {
-			return d.mediumError(m, err, off, scsi.ASCFormatCommandFailed)
-		}
-		off += n
-		d.format.done.Store(off)
-	}
-	return d.mediumError(m, m.Sync(), 0, scsi.ASCFormatCommandFailed)
 }
 
 // The FORMAT UNIT parameter list (SBC-3 5.3.2).
@@ -156,31 +142,4 @@ func checkFormatPattern(p []byte, at int) (length int, err error) {
 		return 0, scsi.InvalidFieldInParameterList(at+formatPattern, scsi.WholeByte)
 	}
 	return formatPattern + n, nil
-}
-
-// formatProgress is how far a running format is.
-type formatProgress struct {
-	size atomic.Int64 // 0: none runs
-	done atomic.Int64
-}
-
-// begin is false if a format runs already.
-func (f *formatProgress) begin(size int64) bool { return f.size.CompareAndSwap(0, size) }
-
-func (f *formatProgress) end() {
-	f.done.Store(0)
-	f.size.Store(0)
-}
-
-// sense is NOT READY, FORMAT IN PROGRESS with the progress; nil if none runs.
-func (f *formatProgress) sense() *scsi.Sense {
-	size := f.size.Load()
-	if size == 0 {
-		return nil
-	}
-	const whole = 1 << 16
-	progress := uint16(min(float64(f.done.Load())/float64(size)*whole, whole-1))
-	s := scsi.NotReady(scsi.ASCLogicalUnitNotReadyFormatInProgress)
-	s.Progress = &progress
-	return s
 }

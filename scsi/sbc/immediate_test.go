@@ -3,6 +3,7 @@ package sbc
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"testing"
 	"time"
 
@@ -220,11 +221,76 @@ func TestFormatUnit_ImmediateFails(t *testing.T) {
 	r.good(format(0x10), []byte{0, 0x02, 0, 0})
 	r.device.background.wait()
 	r.store.fail = nil
-	a := r.refused(read10(0, 1), nil, scsi.KeyMediumError, scsi.ASCFormatCommandFailed)
-	if !a.deferred() {
-		t.Errorf("told as an error of the command itself: % x", a.sense)
+	for range 2 {
+		r.refused(read10(0, 1), nil, scsi.KeyMediumError, scsi.ASCFormatCommandFailed)
 	}
+	r.good(format(0), nil)
 	r.good(read10(0, 1), nil)
+}
+
+// A format that is cut short, by whatever, leaves a unit that says so until it has been
+// formatted anew: also after the daemon was killed in the middle, and by a record that is
+// there before the first block is touched.
+func TestFormatUnit_CutShort_SBC3_5_3(t *testing.T) {
+	k := &notes{}
+	store := newRecorder(t, 3*zeroPiece)
+	at := func(place string) func(*Options) { return func(o *Options) { o.Place = place } }
+	r := keptRig(t, k, store, at("/disk"))
+	pieces, end := make(chan struct{}, 8), make(chan struct{})
+	store.fail = func(op string, _, _ int64) error {
+		if op == "zero" {
+			pieces <- struct{}{}
+			<-end
+		}
+		return nil
+	}
+	r.good(format(0x10), []byte{0, 0x02, 0, 0})
+	<-pieces
+	// A kill is what the records are at this moment, and another process.
+	killed := keptRig(t, &notes{kept: maps.Clone(k.kept)}, newRecorder(t, 4*mib), at("/disk"))
+	for _, c := range [][]byte{read10(0, 1), write10(0, 1), {0, 0, 0, 0, 0, 0}} {
+		killed.refused(c, make([]byte, 512), scsi.KeyMediumError, scsi.ASCMediumFormatCorrupted)
+	}
+	keptRig(t, &notes{kept: maps.Clone(k.kept)}, newRecorder(t, 4*mib), at("/another")).good(read10(0, 1), nil)
+	killed.good(format(0), nil)
+	killed.good(read10(0, 1), nil)
+
+	// A clean stop in the middle is no better.
+	closed := make(chan struct{})
+	go func() { defer close(closed); r.device.Close() }()
+	for !r.device.background.closed.Load() {
+		time.Sleep(time.Millisecond)
+	}
+	close(end)
+	<-closed
+	store.fail = nil
+	again := keptRig(t, k, store, at("/disk"))
+	again.refused(read10(0, 1), nil, scsi.KeyMediumError, scsi.ASCMediumFormatCorrupted)
+	again.good(format(0), nil)
+	again.good(read10(0, 1), nil)
+	keptRig(t, k, store, at("/disk")).good(read10(0, 1), nil)
+}
+
+// What cannot be recorded does not begin; and a success that cannot be recorded is none.
+func TestFormatUnit_NeedsItsRecord(t *testing.T) {
+	k := &notes{}
+	store := newRecorder(t, 4*mib)
+	r := keptRig(t, k, store, nil)
+	data := r.fill(3, 0, 4*mib)
+	full := errors.New("the disk of the state is full")
+	k.breakDown(full)
+	r.refused(format(0), nil, scsi.KeyHardwareError, scsi.ASCInternalTargetFailure)
+	r.wantContent(0, data)
+	r.good(read10(0, 1), nil)
+	k.breakDown(nil)
+	store.fail = func(op string, _, _ int64) error {
+		if op == "sync" {
+			k.breakDown(full)
+		}
+		return nil
+	}
+	r.refused(format(0), nil, scsi.KeyHardwareError, scsi.ASCInternalTargetFailure)
+	r.refused(read10(0, 1), nil, scsi.KeyMediumError, scsi.ASCMediumFormatCorrupted)
 }
 
 // Long commands look between two pieces whether they were aborted.

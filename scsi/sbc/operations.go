@@ -104,7 +104,7 @@ func (d *Device) otherOperations() []scsi.Operation {
 			Name: "FORMAT UNIT", Opcode: 0x04,
 			Usage:    []byte{0x04, 0x3f, 0, 0, 0, 0},
 			Timeouts: scsi.CommandTimeouts{Nominal: 60, Recommended: 24 * 3600},
-			Conflict: scsi.ConflictAlways, Order: scsi.Alone, Traits: scsi.Writes,
+			Conflict: scsi.ConflictAlways, Order: scsi.Alone, Traits: scsi.Writes | scsi.WithoutMedium,
 			Execute: d.formatUnit,
 		}, {
 			Name: "READ DEFECT DATA (10)", Opcode: 0x37,

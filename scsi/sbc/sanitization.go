@@ -147,10 +147,13 @@ func (z *sanitizer) progress() *scsi.Sense {
 	return s
 }
 
-// Remember implements scsi.Rememberer: an operation that the end of the process
+// Remember implements scsi.Rememberer: a sanitize operation that the end of the process
 // cut short is begun again. If the unit has another medium now, nobody has asked for
 // that one to be overwritten: the operation has failed until the old one is back.
 func (d *Device) Remember(r scsi.Record) error {
+	if err := d.format.remember(r, d.place); err != nil {
+		return err
+	}
 	d.sanitize.record = r
 	text, err := r.Load(sanitizeKind)
 	if err != nil || text == nil {
