@@ -30,6 +30,8 @@ type LUN struct {
 	ReadOnly          bool `toml:"readonly"`
 	Removable         bool `toml:"removable"` // RMB of INQUIRY (SPC-4 6.6.2)
 
+	ExplicitALUA bool `toml:"explicit-alua"` // initiators may change the access states of its paths (SPC-4 6.45)
+
 	SanitizeRate Size `toml:"sanitize-rate"` // bytes that SANITIZE writes in a second at most; 0: no bound
 
 	Serial string `toml:"serial"` // empty: made once and kept with the state

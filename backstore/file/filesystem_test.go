@@ -1,6 +1,7 @@
 package file_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -224,6 +225,61 @@ func TestCopyAt_SharesBlocks(t *testing.T) {
 				t.Errorf("the copy differs, %v", err)
 			}
 		})
+	}
+}
+
+// A copy that fails because its source cannot be read says so, and where: not that the
+// image that is copied to could not be written.
+func TestCopyAt_UnreadableSource(t *testing.T) {
+	disk := filepath.Join(t.TempDir(), "disk")
+	const whole = 96 << 20
+	if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, whole)); err != nil {
+		t.Fatal(err)
+	}
+	folder := loopdevice.Format(t, loopdevice.New(t, loopdevice.Options{File: disk}), "ext4")
+	path := filepath.Join(folder, "from")
+	from := open(t, file.Options{Path: path, Create: true, Size: size})
+	to := open(t, file.Options{Path: filepath.Join(folder, "to"), Create: true, Size: size})
+	defer func() { _, _ = from.Close(), to.Close() }()
+	const at = 1 << 20
+	marker := bytes.Repeat([]byte("a block that will be gone"), 4096/25+1)[:4096]
+	for off := int64(0); off < 2*at; off += 4096 {
+		p := bytes.Repeat([]byte{1}, 4096)
+		if off == at {
+			p = marker
+		}
+		if _, err := from.WriteAt(p, off); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := from.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := bytes.Index(content, marker)
+	if gone < 0 {
+		t.Skip("the block is not where this test can take it away")
+	}
+	// A loop device answers EIO for what its file does not have any more.
+	if err := os.Truncate(disk, int64(gone)); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.Truncate(disk, whole) }()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED); err != nil {
+		t.Fatal(err)
+	}
+	err = backstore.Bind(to).CopyAt(0, backstore.Bind(from), 0, 2*at)
+	var e *backstore.Error
+	if !errors.As(err, &e) || e.Op != "copy from" || e.Offset > at || e.Offset+e.Length <= at || !errors.Is(err, unix.EIO) {
+		t.Fatalf("a copy of what cannot be read: %#v, %v", e, err)
 	}
 }
 

@@ -153,6 +153,8 @@ func copyRange(in int, fromOff int64, out int, off, length int64) error {
 		case err == unix.EINTR:
 		case err == unix.EXDEV || err == unix.EINVAL || err == unix.EOPNOTSUPP || err == unix.ENOSYS:
 			return errors.ErrUnsupported
+		case err == unix.EIO:
+			return errors.ErrUnsupported // of which side, the kernel does not say; reading and writing will
 		case err == nil && n == 0:
 			return errors.ErrUnsupported // the source has become shorter; reading it will tell
 		case err != nil:

@@ -104,3 +104,29 @@ func TestAccessStates_RequestSense(t *testing.T) {
 		}
 	}
 }
+
+// Initiators change the states where the options let them; where not, the unit neither
+// knows the command nor says that it does.
+func TestAccessStates_Explicit_SPC4_5_15_2_1(t *testing.T) {
+	for _, explicit := range []bool{true, false} {
+		r := newRig(t, func(o *Options, _ *recorder) { o.ExplicitAccess = explicit })
+		if err := r.unit.SetPortGroups([]scsi.PortGroup{{ID: 7, Ports: []*scsi.TargetPort{r.nexus.TargetPort}}}); err != nil {
+			t.Fatal(err)
+		}
+		const implicitOnly, both = 0x10, 0x30
+		if tpgs := r.good([]byte{0x12, 0, 0, 0, 96, 0}, nil)[5] & 0x30; explicit && tpgs != both || !explicit && tpgs != implicitOnly {
+			t.Errorf("explicit %v: TPGS %02Xh", explicit, tpgs)
+		}
+		set, list := []byte{0xa4, 0x0a, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0}, []byte{0, 0, 0, 0, byte(scsi.Standby), 0, 0, 7}
+		want := scsi.Standby
+		if explicit {
+			r.good(set, list)
+		} else {
+			want = scsi.ActiveOptimized
+			r.refused(set, list, scsi.KeyIllegalRequest, scsi.ASCInvalidCommandOperationCode)
+		}
+		if got := r.unit.AccessState(r.nexus); got != want {
+			t.Errorf("explicit %v: the state is %v, want %v", explicit, got, want)
+		}
+	}
+}

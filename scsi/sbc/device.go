@@ -34,6 +34,9 @@ type Options struct {
 	// Thin makes the unit thin provisioned (LBPME=1) if the medium can give space
 	// back; a medium that cannot is served as fully provisioned.
 	Thin bool
+	// ExplicitAccess lets initiators change the asymmetric access states of the paths
+	// (SET TARGET PORT GROUPS).
+	ExplicitAccess bool
 	// SanitizeRate bounds what SANITIZE writes in a second, so that it leaves the
 	// disks below to others. 0: no bound.
 	SanitizeRate int64
@@ -55,6 +58,8 @@ type Device struct {
 	thin       bool
 	atomic     bool // the medium promises atomic writes: there is WRITE ATOMIC
 	writeCache bool // the default of WCE
+
+	explicitAccess bool
 
 	place        string
 	sanitizeRate int64 // bytes a second; 0: as fast as can be
@@ -107,6 +112,8 @@ func New(o Options) (*Device, error) {
 		thin:       o.Thin && canBeThin(o.Medium),
 		atomic:     o.Medium != nil && o.Medium.Geometry().Atomic >= o.BlockSize,
 		writeCache: o.WriteCache,
+
+		explicitAccess: o.ExplicitAccess,
 
 		place:        o.Place,
 		sanitizeRate: o.SanitizeRate,

@@ -64,7 +64,11 @@ func (d *Device) Operations() []scsi.Operation {
 	rows = append(rows, d.copies.Operations()...)
 	rows = append(rows, d.tokenOperations()...)
 	rows = append(rows, d.sanitizeOperations()...)
-	rows = append(rows, spc.Operations()...)
+	shared := spc.Operations()
+	if !d.explicitAccess {
+		shared = spc.WithoutExplicitAccess(shared)
+	}
+	rows = append(rows, shared...)
 	rows = append(rows, d.otherOperations()...)
 	if d.thin {
 		rows = append(rows, d.unmapOperation())

@@ -30,7 +30,7 @@ const mib = 1 << 20
 // newRig makes a thin rig of 4 MiB with write cache, unless change says otherwise.
 func newRig(t testing.TB, change func(*Options, *recorder)) *rig {
 	t.Helper()
-	o := Options{BlockSize: 512, WriteCache: true, Thin: true}
+	o := Options{BlockSize: 512, WriteCache: true, Thin: true, ExplicitAccess: true}
 	store := newRecorder(t, 4*mib)
 	if change != nil {
 		change(&o, store)

@@ -59,8 +59,12 @@ func standardInquiryData(c *scsi.Command) []byte {
 	b[2] = 0x06        // VERSION: SPC-4
 	b[3] = 0x10 | 0x02 // HISUP; RESPONSE DATA FORMAT
 	b[4] = standardLength - 5
-	if len(lu.PortGroups()) > 0 {
+	switch {
+	case len(lu.PortGroups()) == 0:
+	case hasExplicitAccess(lu):
 		b[5] = 0x30 // TPGS: implicit and explicit asymmetric logical unit access
+	default:
+		b[5] = 0x10 // TPGS: implicit alone
 	}
 	if device.ThirdPartyCopy {
 		b[5] |= 0x08 // 3PC

@@ -3,6 +3,7 @@ package spc
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"github.com/isantarget/isantarget/scsi"
 )
@@ -15,9 +16,36 @@ const (
 	maximumSetTargetPortGroups = setTargetPortGroupsHeader + setTargetPortGroupsDescriptor<<16
 )
 
+// The operation code and service action of SET TARGET PORT GROUPS (SPC-4 6.45).
+const (
+	maintenanceOut             = 0xa4
+	setTargetPortGroupsService = 0x0a
+)
+
+// WithoutExplicitAccess are rows without SET TARGET PORT GROUPS: the access states are
+// the target's own to change, and INQUIRY says so (TPGS 01b, SPC-4 table 145).
+func WithoutExplicitAccess(rows []scsi.Operation) []scsi.Operation {
+	return slices.DeleteFunc(rows, func(op scsi.Operation) bool { return isSetTargetPortGroups(&op) })
+}
+
+// hasExplicitAccess tells whether initiators may change the access states of lu.
+func hasExplicitAccess(lu *scsi.LogicalUnit) bool {
+	rows := lu.Operations()
+	for i := range rows {
+		if isSetTargetPortGroups(&rows[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+func isSetTargetPortGroups(op *scsi.Operation) bool {
+	return op.Opcode == maintenanceOut && op.ServiceAction == setTargetPortGroupsService
+}
+
 func setTargetPortGroupsRow() scsi.Operation {
 	return scsi.Operation{
-		Name: "SET TARGET PORT GROUPS", Opcode: 0xa4, ServiceAction: 0x0a, HasServiceAction: true,
+		Name: "SET TARGET PORT GROUPS", Opcode: maintenanceOut, ServiceAction: setTargetPortGroupsService, HasServiceAction: true,
 		Usage:    []byte{0xa4, 0x0a, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0},
 		Timeouts: brief(), Conflict: scsi.ConflictAlways, Access: scsi.InStandby | scsi.InUnavailable, Traits: scsi.WithoutMedium,
 		Execute: setTargetPortGroups,

@@ -26,6 +26,7 @@ listen = ["127.0.0.2:%d"]
 name = "disk"
 path = %q
 size = "64MiB"
+explicit-alua = true
 [[target]]
 name = %q
 luns = { 0 = "disk" }
