@@ -48,6 +48,12 @@ func (f *fake) LUNs() ([]provision.LUNStatus, error) {
 func (f *fake) SetAccessState(lun string, group uint16, state string) error {
 	return f.call("access %s %d %s", lun, group, state)
 }
+func (f *fake) Faults(lun string) ([]provision.FaultStatus, error) {
+	return []provision.FaultStatus{{Fault: "torn", Met: 3, Struck: 1}}, f.call("faults %s", lun)
+}
+func (f *fake) SetFaults(lun string, words []string) error {
+	return f.call("set faults %s %q", lun, words)
+}
 func (f *fake) Targets() ([]provision.TargetStatus, error) {
 	if err := f.call("targets"); err != nil {
 		return nil, err
@@ -113,6 +119,12 @@ func TestClientAndServer(t *testing.T) {
 			t.Errorf("LUNs %+v", l)
 		}
 		check(c.SetAccessState(ctx, "a/b c", 3, "standby"))
+		faults, err := c.Faults(ctx, "a")
+		if check(err); len(faults) != 1 || faults[0].Struck != 1 {
+			t.Errorf("faults %+v", faults)
+		}
+		check(c.SetFaults(ctx, "a", []string{"torn", "error=EIO on=read"}))
+		check(c.SetFaults(ctx, "a", nil))
 		r, err := c.Reservations(ctx)
 		if check(err); len(r) != 1 || r[0].LUN != "a" {
 			t.Errorf("reservations %+v", r)
@@ -122,7 +134,7 @@ func TestClientAndServer(t *testing.T) {
 		if check(err); len(change.Changes) != 1 {
 			t.Errorf("change %+v", change)
 		}
-		want := "sessions,logout 65535,luns,access a/b c 3 standby,reservations ,clear ä,reload"
+		want := "sessions,logout 65535,luns,access a/b c 3 standby,faults a,set faults a [\"torn\" \"error=EIO on=read\"],set faults a [],reservations ,clear ä,reload"
 		if got := strings.Join(f.calls, ","); got != want {
 			t.Errorf("calls\n%s\nwant\n%s", got, want)
 		}
@@ -199,6 +211,7 @@ func TestErrorsOfTheDaemon(t *testing.T) {
 		status int
 	}{
 		{&provision.UnknownError{What: "LUN", Name: "b", Known: []string{"a"}}, 404},
+		{&provision.WordError{Word: "tron", Err: errors.New("is not known")}, 400},
 		{provision.ErrStopped, 503},
 		{&Refusal{errors.New("san.toml:3: lun.size: is none")}, 422},
 		{errors.New("anything else"), 500},

@@ -19,6 +19,8 @@ func (s *Server) routes() *http.ServeMux {
 		"DELETE /sessions/{tsih}":               s.logout,
 		"GET /luns":                             func(*http.Request) (any, error) { return s.daemon.LUNs() },
 		"PUT /luns/{lun}/access-states/{group}": s.setAccessState,
+		"GET /luns/{lun}/faults":                s.faults,
+		"PUT /luns/{lun}/faults":                s.setFaults,
 		"GET /targets":                          func(*http.Request) (any, error) { return s.daemon.Targets() },
 		"GET /reservations":                     func(*http.Request) (any, error) { return s.daemon.Reservations("") },
 		"GET /reservations/{lun}":               s.reservations,

@@ -35,6 +35,8 @@ type Daemon interface {
 	Logout(ctx context.Context, tsih uint16) error
 	LUNs() ([]provision.LUNStatus, error)
 	SetAccessState(lun string, group uint16, state string) error
+	Faults(lun string) ([]provision.FaultStatus, error)
+	SetFaults(lun string, words []string) error
 	Targets() ([]provision.TargetStatus, error)
 	Reservations(lun string) ([]provision.ReservationStatus, error)
 	ClearReservations(lun string) error
@@ -159,12 +161,13 @@ func statusOf(err error) int {
 		unknown *provision.UnknownError
 		refusal *Refusal
 		request *requestError
+		word    *provision.WordError
 		large   *http.MaxBytesError
 	)
 	switch {
 	case errors.As(err, &large):
 		return http.StatusRequestEntityTooLarge
-	case errors.As(err, &request):
+	case errors.As(err, &request), errors.As(err, &word):
 		return http.StatusBadRequest
 	case errors.As(err, &unknown):
 		return http.StatusNotFound

@@ -143,6 +143,11 @@ func (k checker) luns() {
 		k.medium(l, at)
 		k.shape(l, at)
 		k.space(l, at)
+		for j, layer := range l.Layers {
+			if layer.Kind == "" {
+				k.fail(fmt.Sprintf("%s.layer[%d]", at, j), `this layer has no kind; add kind = "fault"`)
+			}
+		}
 		if l.Path != "" {
 			once(k, paths, filepath.Clean(l.Path), at, fmt.Sprintf("a LUN on %s", l.Path))
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -95,12 +96,12 @@ luns = {}
 		t.Errorf("portals: %q", got)
 	}
 	a := LUN{Name: "a", Store: "tank", Path: "/etc/isantarget/tank/a.img", Size: 1 << 20, SpaceThreshold: 80, BlockSize: 512, WriteCache: true}
-	if c.LUNs[0] != a {
+	if !reflect.DeepEqual(c.LUNs[0], a) {
 		t.Errorf("lun a: %+v, want %+v", c.LUNs[0], a)
 	}
 	b := LUN{Name: "b", Kind: File, Store: "tank", Path: "/etc/isantarget/tank/deep/b.raw", Size: 1024e9, Provisioning: Fixed, Direct: true, SpaceThreshold: 65,
 		BlockSize: 4096, PhysicalBlockSize: 8192, ReadOnly: true, Removable: true, Serial: "S-1"}
-	if c.LUNs[1] != b {
+	if !reflect.DeepEqual(c.LUNs[1], b) {
 		t.Errorf("lun b: %+v, want %+v", c.LUNs[1], b)
 	}
 	if want := []Store{{Name: "tank", Path: "/etc/isantarget/tank", Overcommit: Allow, SpaceThreshold: 80}, {Name: "pond", Path: "/etc/isantarget/pond"}}; !slices.Equal(c.Stores, want) {

@@ -152,7 +152,8 @@ func keys(t reflect.Type) []string {
 func (d *decoder) list(path string, in any, out reflect.Value) {
 	v := reflect.ValueOf(in)
 	if v.Kind() != reflect.Slice {
-		if out.Type().Elem().Kind() == reflect.Struct {
+		_, word := reflect.New(out.Type().Elem()).Interface().(encoding.TextUnmarshaler)
+		if out.Type().Elem().Kind() == reflect.Struct && !word {
 			d.fail(path, "is %s, wants a list of tables; write [[%s]]", describe(in), keyOf(path))
 		} else {
 			d.fail(path, "is %s, wants a list in square brackets", describe(in))

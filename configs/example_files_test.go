@@ -44,8 +44,8 @@ func TestEveryKeyIsExplained(t *testing.T) {
 	table, above := "", ""
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "[") {
-			table = strings.Trim(line, "[]")
+		if strings.HasPrefix(strings.TrimPrefix(line, "#"), "[") { // "#[[": a table that is turned off
+			table = strings.Trim(line, "#[]")
 			if strings.HasPrefix(above, "# ") {
 				explained[table] = true
 			}
@@ -105,7 +105,7 @@ func TestTurnedOffSettingsAreReal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	on := regexp.MustCompile(`(?m)^#([a-z][a-z-]* = )`).ReplaceAllString(string(text), "$1")
+	on := regexp.MustCompile(`(?m)^#(\[\[|[a-z][a-z-]* = )`).ReplaceAllString(string(text), "$1")
 	if on == string(text) {
 		t.Fatal("nothing was turned off")
 	}

@@ -129,6 +129,10 @@ func parseLUN(flag string) (map[string]any, error) {
 			continue
 		}
 		key, value, ok := strings.Cut(option, "=")
+		if key == "fault" {
+			breakOnDemand(lun, value)
+			continue
+		}
 		if !ok {
 			value = "on"
 		}
@@ -138,6 +142,19 @@ func parseLUN(flag string) (map[string]any, error) {
 		lun[key] = value
 	}
 	return lun, nil
+}
+
+// breakOnDemand gives a LUN a layer that breaks, or one more fault of it.
+func breakOnDemand(lun map[string]any, fault string) {
+	layers, _ := lun["layer"].([]any)
+	if layers == nil {
+		layers = []any{map[string]any{"kind": string(FaultLayer), "faults": []any{}}}
+		lun["layer"] = layers
+	}
+	layer := layers[0].(map[string]any)
+	if fault != "" {
+		layer["faults"] = append(layer["faults"].([]any), fault)
+	}
 }
 
 func (b *flagTree) target(f Flags, numbers map[string]any) map[string]any {

@@ -3,6 +3,7 @@ package configs
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -14,7 +15,7 @@ func TestNoFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	lun := LUN{Name: "disk0", Path: filepath.Join(dir, "isantarget-data/disk0.img"), Size: 10 << 30, Overcommit: Warn, SpaceThreshold: 80, BlockSize: 512, WriteCache: true}
-	if len(c.LUNs) != 1 || c.LUNs[0] != lun {
+	if len(c.LUNs) != 1 || !reflect.DeepEqual(c.LUNs[0], lun) {
 		t.Errorf("LUNs %+v, want %+v", c.LUNs, lun)
 	}
 	if c.State != filepath.Join(dir, "isantarget-data") || c.PortalGroups[0].Listen[0] != DefaultPortal {
@@ -48,7 +49,7 @@ func TestAllFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := LUN{Name: "a", Path: "/a", Size: 1 << 30, Provisioning: Fixed, BlockSize: 4096, PhysicalBlockSize: 4096, ReadOnly: true, Removable: true, Direct: true, Serial: "S", Overcommit: Allow}
-	if c.LUNs[0] != a {
+	if !reflect.DeepEqual(c.LUNs[0], a) {
 		t.Errorf("a: %+v, want %+v", c.LUNs[0], a)
 	}
 	if l := c.LUNs[2]; l.Kind != Memory || l.Path != "" {

@@ -35,6 +35,8 @@ type LUN struct {
 	SanitizeRate Size `toml:"sanitize-rate"` // bytes that SANITIZE writes in a second at most; 0: no bound
 
 	Serial string `toml:"serial"` // empty: made once and kept with the state
+
+	Layers []Layer `toml:"layer"` // between the LUN and its store, from the top
 }
 
 func (l *LUN) setDefaults() {

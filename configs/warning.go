@@ -29,6 +29,11 @@ func (c Config) Warnings() []string {
 		if !mapped[l.Name] {
 			warn(fmt.Sprintf("lun[%d]", i), "no target maps LUN %q", l.Name)
 		}
+		for j, layer := range l.Layers {
+			if len(layer.Faults) > 0 {
+				warn(fmt.Sprintf("lun[%d].layer[%d].faults", i, j), "LUN %q breaks on purpose: its initiators meet errors and may lose data; this is for tests only", l.Name)
+			}
+		}
 	}
 	return w
 }

@@ -48,6 +48,7 @@ type LUNStatus struct {
 	Size     int64        `json:"size"` // bytes; 0 while there is no medium
 	Serial   string       `json:"serial"`
 	NotReady string       `json:"not-ready"` // why; empty: it is ready
+	Faults   []string     `json:"faults"`    // that are in force on purpose, in words
 	Paths    []PathStatus `json:"paths"`
 }
 
@@ -188,7 +189,7 @@ func (p *Provisioner) LUNs() ([]LUNStatus, error) {
 }
 
 func (u *unit) status() LUNStatus {
-	s := LUNStatus{Name: u.config.Name, Kind: string(kind(u.config)), Path: u.config.Path, Serial: u.lu.Identity.Serial, Paths: []PathStatus{}}
+	s := LUNStatus{Name: u.config.Name, Kind: string(kind(u.config)), Path: u.config.Path, Serial: u.lu.Identity.Serial, Faults: []string{}, Paths: []PathStatus{}}
 	if u.medium != nil {
 		s.Size = u.medium.Geometry().Size
 	}
@@ -197,6 +198,11 @@ func (u *unit) status() LUNStatus {
 	}
 	if u.failure != nil {
 		s.NotReady = u.failure.Error()
+	}
+	if u.breaker != nil {
+		for _, f := range u.breaker.status() {
+			s.Faults = append(s.Faults, f.Fault)
+		}
 	}
 	for _, g := range u.lu.PortGroups() {
 		for _, port := range g.Ports {

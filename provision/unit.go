@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/isantarget/isantarget/backstore"
+	"github.com/isantarget/isantarget/backstore/fault"
 	"github.com/isantarget/isantarget/configs"
 	"github.com/isantarget/isantarget/scsi"
 	"github.com/isantarget/isantarget/scsi/sbc"
@@ -25,6 +26,9 @@ type unit struct {
 	device *sbc.Device
 	lu     *scsi.LogicalUnit
 	report func(error) // tells the operator
+
+	breaker *breaker           // nil: it does not break on demand
+	struck  func(fault.Strike) // tells the operator that it did
 
 	made     bool // there was no image, and we made it
 	returned bool // made, for a LUN that had an image once
@@ -127,9 +131,8 @@ func (u *unit) shut() error {
 // newUnit opens the LUN l. An error refuses the configuration; where the image
 // alone is in trouble the unit is made without it.
 func (p *Provisioner) newUnit(l configs.LUN, keep *state.Directory, hangBound time.Duration) (*unit, error) {
-	u := &unit{config: l, report: func(err error) {
-		p.log.WithField("lun", l.Name).WithError(err).Error("the LUN reports an error")
-	}}
+	log := p.log.WithField("lun", l.Name)
+	u := &unit{config: l, struck: logStrikes(log), report: func(err error) { log.WithError(err).Error("the LUN reports an error") }}
 	if err := u.open(p.openers[kind(l)]); err != nil {
 		return nil, err
 	}
@@ -152,12 +155,16 @@ func (u *unit) open(do opener) error {
 		if u.image, _ = store.(image); u.image != nil {
 			u.made = u.image.Created() // it may have come since we looked
 		}
+		store, err = u.stack(store)
 		u.medium = backstore.Bind(store)
-		if u.device, err = sbc.New(u.options()); err == nil {
+		if err == nil {
+			u.device, err = sbc.New(u.options())
+		}
+		if err == nil {
 			return nil
 		}
 		err = errors.Join(err, u.medium.Close())
-		u.medium = nil
+		u.medium, u.breaker = nil, nil
 	}
 	if err := refusal(u.config, missing, err); err != nil {
 		return err

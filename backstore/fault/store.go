@@ -24,10 +24,10 @@ type Options struct {
 
 // A Strike is a fault that has happened.
 type Strike struct {
-	Fault  Fault
-	Call   string
-	Offset int64 // bytes; of a call without a range 0
-	Times  int64 // that this fault has struck so far
+	Fault          Fault
+	Call           string
+	Offset, Length int64 // bytes; of a call without a range 0
+	Times          int64 // that this fault has struck so far
 }
 
 // A Store is a layer upon another store, which it owns from then on. It has each
@@ -206,7 +206,7 @@ func (s *Store) judge(call Calls, name string, off, length int64) (v verdict) {
 			continue
 		}
 		if s.struck != nil {
-			s.struck(Strike{Fault: f.Fault, Call: name, Offset: off, Times: f.struck.Load()})
+			s.struck(Strike{Fault: f.Fault, Call: name, Offset: off, Length: length, Times: f.struck.Load()})
 		}
 		switch f.Kind {
 		case Delay:

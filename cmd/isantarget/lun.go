@@ -24,7 +24,8 @@ func lunCommand() *cli.Command {
 				"started anew, or the configuration file says another state than before.",
 			Flags:  planeFlags(),
 			Action: ask([]string{"NAME", "GROUP", "STATE"}, setAccessState),
-		})
+		},
+		faultCommand())
 }
 
 func lunRow(l provision.LUNStatus) []string {
@@ -35,6 +36,9 @@ func lunRow(l provision.LUNStatus) []string {
 	state := "ready"
 	if l.NotReady != "" {
 		state = "not ready: " + l.NotReady
+	}
+	if len(l.Faults) > 0 {
+		state += ", breaks on purpose: " + strings.Join(l.Faults, ", ")
 	}
 	return []string{cells(l.Name, humanize.IBytes(uint64(l.Size)), l.Kind, l.Path, l.Serial, strings.Join(paths, " "), state)}
 }

@@ -42,6 +42,7 @@ const serveDescription = "Without a flag: a sparse disk of 10 GiB in ./" + confi
 	"  readonly, removable, direct     switches\n" +
 	"  serial=TEXT                     the identity, instead of one made once\n" +
 	"  kind=file|block|memory|null|gotgt\n" +
+	"  fault=error=EIO:on=read:rate=1% break on purpose, for tests: see `lun fault set --help`\n" +
 	"LUN numbers count from 0.\n\n" +
 	"A flag that is not given may be set by its environment variable; ISANTARGET_LUN and\n" +
 	"ISANTARGET_PORTAL hold several values with blanks between them."

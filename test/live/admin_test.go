@@ -253,3 +253,45 @@ func TestManyOperators(t *testing.T) {
 	all.Wait()
 	w.finish(t)
 }
+
+// TestFaults: faults are set, listed and cleared by the command, and initiators meet them.
+func TestFaults(t *testing.T) {
+	r := start(t, rule{alice, []string{"a"}})
+	if status, printed := r.command("lun fault set", "a", "torn"); status != 1 || !strings.Contains(printed, `kind = "fault"`) {
+		t.Errorf("without a layer: status %d\n%s", status, printed)
+	}
+	r.write(strings.Replace(r.text(rule{alice, []string{"a"}}), "[[target]]", "[[lun.layer]]\nkind = \"fault\"\n[[target]]", 1))
+	if status, printed := r.command("reload"); status != 0 {
+		t.Fatalf("reload: status %d\n%s", status, printed)
+	}
+	c := r.login(alice, iscsi.ISID{0x80, 1})
+	attentions(t, c, 1)
+	read := func() uint8 {
+		key, _ := execute(t, c, initiator.Command{CDB: rw(0x28, 8, 8), Read: 8 * block}).SenseCode()
+		return key
+	}
+	if key := read(); key != 0 {
+		t.Errorf("an idle layer: sense key %x", key)
+	}
+	if status, printed := r.command("lun fault set", "a", "error=EIO on=read lba=10", "delay=1ms rate=50%"); status != 0 || printed != "" {
+		t.Errorf("set: status %d\n%s", status, printed)
+	}
+	if key := read(); key != 3 {
+		t.Errorf("with a fault: sense key %x", key)
+	}
+	if status, printed := r.command("lun fault list", "a"); status != 0 || !strings.Contains(printed, "error=EIO on=read lba=10-10") || !strings.Contains(printed, "delay=1ms rate=50%") {
+		t.Errorf("list: status %d\n%s", status, printed)
+	}
+	if status, printed := r.command("lun list"); status != 0 || !strings.Contains(printed, "breaks on purpose") {
+		t.Errorf("lun list: status %d\n%s", status, printed)
+	}
+	if status, printed := r.command("lun fault set", "a", "tron"); status != 1 || !strings.Contains(printed, "did you mean torn?") {
+		t.Errorf("a wrong fault: status %d\n%s", status, printed)
+	}
+	if status, printed := r.command("lun fault clear", "a"); status != 0 || printed != "" {
+		t.Errorf("clear: status %d\n%s", status, printed)
+	}
+	if key := read(); key != 0 {
+		t.Errorf("after clear: sense key %x", key)
+	}
+}
