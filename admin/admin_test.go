@@ -21,6 +21,7 @@ import (
 	"github.com/sirupsen/logrus/hooks/test"
 	"go.uber.org/goleak"
 
+	"github.com/isantarget/isantarget/job"
 	"github.com/isantarget/isantarget/provision"
 )
 
@@ -64,6 +65,14 @@ func (f *fake) Reservations(lun string) ([]provision.ReservationStatus, error) {
 	return []provision.ReservationStatus{{LUN: "a"}}, f.call("reservations %s", lun)
 }
 func (f *fake) ClearReservations(lun string) error { return f.call("clear %s", lun) }
+func (f *fake) Jobs() []job.Status {
+	f.call("jobs")
+	return []job.Status{{ID: "1"}}
+}
+func (f *fake) Job(id string) (job.Status, error) {
+	return job.Status{ID: id, State: job.Done}, f.call("job %s", id)
+}
+func (f *fake) CancelJob(id string) error { return f.call("cancel %s", id) }
 func (f *fake) Reload(context.Context) (Change, error) {
 	return Change{Changes: []string{"LUN b added"}}, f.call("reload")
 }
@@ -130,11 +139,20 @@ func TestClientAndServer(t *testing.T) {
 			t.Errorf("reservations %+v", r)
 		}
 		check(c.ClearReservations(ctx, "ä"))
+		jobs, err := c.Jobs(ctx)
+		if check(err); len(jobs) != 1 || jobs[0].ID != "1" {
+			t.Errorf("jobs %+v", jobs)
+		}
+		ended, err := c.WaitForJob(ctx, "a/1", nil)
+		if check(err); ended.ID != "a/1" || ended.State != job.Done {
+			t.Errorf("job %+v", ended)
+		}
+		check(c.CancelJob(ctx, "2"))
 		change, err := c.Reload(ctx)
 		if check(err); len(change.Changes) != 1 {
 			t.Errorf("change %+v", change)
 		}
-		want := "sessions,logout 65535,luns,access a/b c 3 standby,faults a,set faults a [\"torn\" \"error=EIO on=read\"],set faults a [],reservations ,clear ä,reload"
+		want := "sessions,logout 65535,luns,access a/b c 3 standby,faults a,set faults a [\"torn\" \"error=EIO on=read\"],set faults a [],reservations ,clear ä,jobs,job a/1,cancel 2,reload"
 		if got := strings.Join(f.calls, ","); got != want {
 			t.Errorf("calls\n%s\nwant\n%s", got, want)
 		}

@@ -12,9 +12,14 @@ import (
 	"net/url"
 	"strconv"
 	"syscall"
+	"time"
 
+	"github.com/isantarget/isantarget/job"
 	"github.com/isantarget/isantarget/provision"
 )
+
+// pollEvery is how often a client that waits for a job looks.
+const pollEvery = 200 * time.Millisecond
 
 // A Client asks a daemon. Its methods wait for the answer until their context ends;
 // their errors are the daemon's, or say that none answers.
@@ -72,6 +77,42 @@ func (c *Client) Reservations(ctx context.Context) (list []provision.Reservation
 // ClearReservations ends every registration and reservation of a LUN.
 func (c *Client) ClearReservations(ctx context.Context, lun string) error {
 	return c.do(ctx, http.MethodDelete, "/reservations/"+url.PathEscape(lun), nil, nil)
+}
+
+// Jobs lists the jobs.
+func (c *Client) Jobs(ctx context.Context) (list []job.Status, err error) {
+	err = c.do(ctx, http.MethodGet, "/jobs", nil, &list)
+	return list, err
+}
+
+// Job is the job of this id.
+func (c *Client) Job(ctx context.Context, id string) (s job.Status, err error) {
+	err = c.do(ctx, http.MethodGet, "/jobs/"+url.PathEscape(id), nil, &s)
+	return s, err
+}
+
+// CancelJob asks a job to end, and does not wait for that.
+func (c *Client) CancelJob(ctx context.Context, id string) error {
+	return c.do(ctx, http.MethodDelete, "/jobs/"+url.PathEscape(id), nil, nil)
+}
+
+// WaitForJob returns when the job has ended, with how. show, if it is not nil, hears
+// how it is meanwhile.
+func (c *Client) WaitForJob(ctx context.Context, id string, show func(job.Status)) (job.Status, error) {
+	for {
+		s, err := c.Job(ctx, id)
+		if err != nil || s.State.Final() {
+			return s, err
+		}
+		if show != nil {
+			show(s)
+		}
+		select {
+		case <-ctx.Done():
+			return s, c.explain(ctx.Err())
+		case <-time.After(pollEvery):
+		}
+	}
 }
 
 // Reload has the daemon apply its configuration file again.

@@ -9,11 +9,15 @@
 //	GET    /reservations                    registrations and reservations, by LUN
 //	GET    /reservations/{lun}              those of one
 //	DELETE /reservations/{lun}              clear them, whoever holds them
+//	GET    /jobs                            the long operations that run, and those that have ended of late
+//	GET    /jobs/{job}                      one of them
+//	DELETE /jobs/{job}                      ask it to end; when it has, its state is final
 //	POST   /reload                          apply the configuration file again
 //
 // A failure has a status of 400 or more and the body {"error": "..."}, which says
-// what to do; lines in it are separate errors. 404 is for what is not there, 422 for
-// a configuration that was refused, after which nothing has changed.
+// what to do; lines in it are separate errors. 404 is for what is not there, 409 for
+// what is busy, or has ended already, 422 for a configuration that was refused, after
+// which nothing has changed.
 //
 // The socket has the mode 0660: who may open it may do everything. A daemon does not
 // take a socket at which another one answers; one that was left by a daemon which was

@@ -25,6 +25,9 @@ func (s *Server) routes() *http.ServeMux {
 		"GET /reservations":                     func(*http.Request) (any, error) { return s.daemon.Reservations("") },
 		"GET /reservations/{lun}":               s.reservations,
 		"DELETE /reservations/{lun}":            s.clearReservations,
+		"GET /jobs":                             func(*http.Request) (any, error) { return s.daemon.Jobs(), nil },
+		"GET /jobs/{job}":                       func(r *http.Request) (any, error) { return s.daemon.Job(r.PathValue("job")) },
+		"DELETE /jobs/{job}":                    func(r *http.Request) (any, error) { return done{}, s.daemon.CancelJob(r.PathValue("job")) },
 		"POST /reload":                          func(r *http.Request) (any, error) { return s.daemon.Reload(r.Context()) },
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {

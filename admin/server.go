@@ -15,6 +15,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/isantarget/isantarget/job"
 	"github.com/isantarget/isantarget/provision"
 )
 
@@ -40,6 +41,9 @@ type Daemon interface {
 	Targets() ([]provision.TargetStatus, error)
 	Reservations(lun string) ([]provision.ReservationStatus, error)
 	ClearReservations(lun string) error
+	Jobs() []job.Status
+	Job(id string) (job.Status, error)
+	CancelJob(id string) error
 	// Reload applies the configuration file again. A *Refusal has changed nothing.
 	Reload(ctx context.Context) (Change, error)
 }
@@ -163,8 +167,12 @@ func statusOf(err error) int {
 		request *requestError
 		word    *provision.WordError
 		large   *http.MaxBytesError
+		busy    *job.BusyError
+		ended   *provision.JobEndedError
 	)
 	switch {
+	case errors.As(err, &busy), errors.As(err, &ended):
+		return http.StatusConflict
 	case errors.As(err, &large):
 		return http.StatusRequestEntityTooLarge
 	case errors.As(err, &request), errors.As(err, &word):

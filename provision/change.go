@@ -133,7 +133,10 @@ func (c *change) open(ctx context.Context) error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if err := c.openOne(l); err != nil {
+			if err := c.openOne(ctx, l); err != nil {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
 				errs = append(errs, c.plan.Errorf(fmt.Sprintf("lun[%d]", i), "%v", err))
 			}
 		}
@@ -153,7 +156,7 @@ func (c *change) running(name string) *unit {
 }
 
 // openOne keeps the unit of l, or makes it, or notes that it has to be made anew.
-func (c *change) openOne(l configs.LUN) error {
+func (c *change) openOne(ctx context.Context, l configs.LUN) error {
 	if u := c.running(l.Name); u != nil {
 		kept := u.with(l)
 		if kept == nil {
@@ -175,7 +178,7 @@ func (c *change) openOne(l configs.LUN) error {
 			c.complain("%s", warning)
 		}
 	}
-	u, err := c.newUnit(l, c.next.state, limitsOf(c.plan.Config).HangBound)
+	u, err := c.newUnit(ctx, l, c.next.state, limitsOf(c.plan.Config).HangBound)
 	if err != nil {
 		return c.explainLocked(l, err)
 	}
@@ -203,9 +206,9 @@ func (c *change) explainLocked(l configs.LUN, err error) error {
 }
 
 // commit switches. Nothing of it can be refused any more: what goes wrong is told.
-func (c *change) commit() {
+func (c *change) commit(ctx context.Context) {
 	for _, u := range c.altered {
-		c.reopen(u)
+		c.reopen(ctx, u)
 	}
 	for _, g := range c.plan.PortalGroups {
 		if c.before != nil {
@@ -229,7 +232,7 @@ func (c *change) commit() {
 
 // reopen closes a unit and makes it again as it is wanted now; if that fails, as it
 // was before.
-func (c *change) reopen(u *unit) {
+func (c *change) reopen(ctx context.Context, u *unit) {
 	name := u.config.Name
 	l := c.plan.LUNs[slices.IndexFunc(c.plan.LUNs, func(l configs.LUN) bool { return l.Name == name })]
 	if l.Path == u.config.Path && u.medium != nil && u.image != nil && u.image.Lost() {
@@ -244,10 +247,10 @@ func (c *change) reopen(u *unit) {
 		c.complain("%v", err)
 	}
 	hangBound := limitsOf(c.plan.Config).HangBound
-	again, err := c.newUnit(l, c.next.state, hangBound)
+	again, err := c.newUnit(ctx, l, c.next.state, hangBound)
 	if err != nil {
 		c.complain("LUN %q keeps its old settings: %v", name, err)
-		if again, err = c.newUnit(u.config, c.next.state, hangBound); err != nil {
+		if again, err = c.newUnit(context.WithoutCancel(ctx), u.config, c.next.state, hangBound); err != nil {
 			gone := *u
 			gone.medium, gone.closed, gone.failure = nil, false, err
 			c.next.units[name] = &gone // answers BUSY; the next Apply tries again

@@ -365,8 +365,8 @@ func slowDaemon(t *testing.T, dir string) (*daemon, *slowStore, string) {
 	t.Helper()
 	s := &slowStore{t: t, writing: make(chan struct{}, 1), goOn: make(chan struct{})}
 	d := newDaemon()
-	d.openers[configs.Null] = func(l configs.LUN) (backstore.Store, error) {
-		store, err := openers()[configs.Memory](l)
+	d.openers[configs.Null] = func(l configs.LUN, step func(done, total int64) error) (backstore.Store, error) {
+		store, err := openers()[configs.Memory](l, step)
 		s.Store = store
 		return s, err
 	}

@@ -32,8 +32,8 @@ func (l lossyStore) Geometry() backstore.Geometry {
 func TestNewSettings_LostWrites(t *testing.T) {
 	var opened int
 	d := newDaemon()
-	d.openers[configs.Null] = func(l configs.LUN) (backstore.Store, error) {
-		s, err := openers()[configs.Memory](l)
+	d.openers[configs.Null] = func(l configs.LUN, step func(done, total int64) error) (backstore.Store, error) {
+		s, err := openers()[configs.Memory](l, step)
 		if opened++; opened > 1 {
 			return s, err
 		}
@@ -108,9 +108,9 @@ func TestStuckSync(t *testing.T) {
 	dir := t.TempDir()
 	d := newDaemon()
 	stuck := stuckStore{goOn: make(chan struct{}), closed: new(atomic.Bool)}
-	d.openers[configs.Null] = func(l configs.LUN) (backstore.Store, error) {
+	d.openers[configs.Null] = func(l configs.LUN, step func(done, total int64) error) (backstore.Store, error) {
 		var err error
-		stuck.Store, err = openers()[configs.Memory](l)
+		stuck.Store, err = openers()[configs.Memory](l, step)
 		return stuck, err
 	}
 	apply := func(text string) Report {
@@ -168,13 +168,13 @@ func TestStop_RemovedLUNEnds(t *testing.T) {
 	dir := t.TempDir()
 	d := newDaemon()
 	stuck := stuckStore{goOn: make(chan struct{}), closed: new(atomic.Bool)}
-	d.openers[configs.Null] = func(l configs.LUN) (backstore.Store, error) {
+	d.openers[configs.Null] = func(l configs.LUN, step func(done, total int64) error) (backstore.Store, error) {
 		var err error
-		stuck.Store, err = openers()[configs.Memory](l)
+		stuck.Store, err = openers()[configs.Memory](l, step)
 		return stuck, err
 	}
-	d.openers[configs.Memory] = func(l configs.LUN) (backstore.Store, error) {
-		s, err := openers()[configs.Memory](l)
+	d.openers[configs.Memory] = func(l configs.LUN, step func(done, total int64) error) (backstore.Store, error) {
+		s, err := openers()[configs.Memory](l, step)
 		return lastStore{s, func() {
 			close(stuck.goOn)
 			for deadline := time.Now().Add(10 * time.Second); len(d.hanging.names()) > 0 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
@@ -239,10 +239,10 @@ func (s *dirtyStore) Close() error { s.closed.Store(true); return s.Store.Close(
 func TestStop_BackgroundWrites(t *testing.T) {
 	s := &dirtyStore{written: make(chan struct{}, 1)}
 	d := newDaemon()
-	d.openers[configs.Null] = func(l configs.LUN) (backstore.Store, error) {
+	d.openers[configs.Null] = func(l configs.LUN, step func(done, total int64) error) (backstore.Store, error) {
 		l.Size = 16 << 20
 		var err error
-		s.Store, err = openers()[configs.Memory](l)
+		s.Store, err = openers()[configs.Memory](l, step)
 		return s, err
 	}
 	var err error
@@ -282,11 +282,11 @@ func TestRefused_OthersImages(t *testing.T) {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "new.img")
 		d := newDaemon()
-		d.openers[configs.File] = func(l configs.LUN) (backstore.Store, error) {
+		d.openers[configs.File] = func(l configs.LUN, step func(done, total int64) error) (backstore.Store, error) {
 			if late && l.Name == "new" {
 				write(t, path, strings.Repeat("data", 1024), 0o600)
 			}
-			s, err := openers()[configs.File](l)
+			s, err := openers()[configs.File](l, step)
 			if image, ok := s.(*file.Store); ok && !late {
 				return uncoveredImage{image, t, path}, err
 			}

@@ -484,8 +484,8 @@ func (f failingStore) Geometry() backstore.Geometry {
 func TestFailedSyncIsTold(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	d := newDaemon()
-	d.openers[configs.Null] = func(l configs.LUN) (backstore.Store, error) {
-		s, err := openers()[configs.Memory](l)
+	d.openers[configs.Null] = func(l configs.LUN, step func(done, total int64) error) (backstore.Store, error) {
+		s, err := openers()[configs.Memory](l, step)
 		return failingStore{s}, err
 	}
 	dir := t.TempDir()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/isantarget/isantarget/configs"
 	"github.com/isantarget/isantarget/iscsi"
+	"github.com/isantarget/isantarget/job"
 	"github.com/isantarget/isantarget/scsi"
 	"github.com/isantarget/isantarget/state"
 	"github.com/isantarget/isantarget/target"
@@ -36,18 +37,21 @@ type Provisioner struct {
 	applying sync.Mutex              // one Apply at a time
 	now      atomic.Pointer[running] // nil: nothing runs
 	hanging  hangingUnits
+	jobs     job.Board
 }
 
 // New makes a provisioner that runs nothing.
 func New(o Options) *Provisioner {
-	return &Provisioner{log: logrus.NewEntry(o.Log), revision: o.Revision, openers: openers()}
+	p := &Provisioner{log: logrus.NewEntry(o.Log), revision: o.Revision, openers: openers()}
+	p.jobs.Watch = p.tellOf
+	return p
 }
 
 // Apply makes want run, and leaves alone what runs already as want has it: LUNs,
 // targets, portals and sessions go on. What is new is prepared first. If something
 // of it cannot be prepared the error says what, and nothing has changed: images that
-// were made are removed again. It may take long where a fixed image is to be made;
-// when ctx ends it gives up between two LUNs.
+// were made are removed again. It may take long where the space of a fixed image is to
+// be taken, which is a job (see Jobs); when ctx ends it gives up.
 //
 // Then it switches. Sessions see other LUNs where their rules have, and hear of it;
 // who is not admitted any more is logged out. A LUN that is gone is taken from its
@@ -69,11 +73,12 @@ func (p *Provisioner) Apply(ctx context.Context, want configs.Config) (Report, e
 	if err != nil {
 		return Report{}, err
 	}
+	p.jobs.Open()
 	c, err := p.prepare(ctx, plan)
 	if err != nil {
 		return Report{}, err
 	}
-	c.commit()
+	c.commit(ctx)
 	p.now.Store(c.next)
 	c.removeUnits()
 	report := c.report()
@@ -111,7 +116,13 @@ func (p *Provisioner) stop(ctx context.Context) error {
 		return nil
 	}
 	quiet := make(chan error, 1)
-	go func() { quiet <- last.entity.Shutdown(ctx) }()
+	go func() {
+		var jobs sync.WaitGroup
+		jobs.Go(p.jobs.Close)
+		err := last.entity.Shutdown(ctx)
+		jobs.Wait()
+		quiet <- err
+	}()
 	select {
 	case err := <-quiet:
 		err = errors.Join(err, last.each(p.log, (*unit).shut), last.state.Close())

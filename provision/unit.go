@@ -12,6 +12,7 @@ import (
 	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/backstore/fault"
 	"github.com/isantarget/isantarget/configs"
+	"github.com/isantarget/isantarget/job"
 	"github.com/isantarget/isantarget/scsi"
 	"github.com/isantarget/isantarget/scsi/sbc"
 	"github.com/isantarget/isantarget/state"
@@ -130,10 +131,10 @@ func (u *unit) shut() error {
 
 // newUnit opens the LUN l. An error refuses the configuration; where the image
 // alone is in trouble the unit is made without it.
-func (p *Provisioner) newUnit(l configs.LUN, keep *state.Directory, hangBound time.Duration) (*unit, error) {
+func (p *Provisioner) newUnit(ctx context.Context, l configs.LUN, keep *state.Directory, hangBound time.Duration) (*unit, error) {
 	log := p.log.WithField("lun", l.Name)
 	u := &unit{config: l, struck: logStrikes(log), report: func(err error) { log.WithError(err).Error("the LUN reports an error") }}
-	if err := u.open(p.openers[kind(l)]); err != nil {
+	if err := u.open(func(l configs.LUN) (backstore.Store, error) { return p.openStore(ctx, l) }); err != nil {
 		return nil, err
 	}
 	if err := u.present(keep, p.revision); err != nil {
@@ -147,8 +148,28 @@ func (p *Provisioner) newUnit(l configs.LUN, keep *state.Directory, hangBound ti
 	return u, nil
 }
 
+// openStore opens the store of l. Where space has to be taken first that is a job, which
+// ends when ctx does.
+func (p *Provisioner) openStore(ctx context.Context, l configs.LUN) (store backstore.Store, err error) {
+	if !lacksSpace(l) {
+		return p.openers[kind(l)](l, nil)
+	}
+	failed := p.jobs.Run(ctx, "allocate", l.Name, func(ctx context.Context, progress *job.Progress) (string, error) {
+		progress.Phase("taking space", int64(l.Size))
+		store, err = p.openers[kind(l)](l, func(done, total int64) error {
+			progress.Of(done, total)
+			return context.Cause(ctx)
+		})
+		return "", err
+	})
+	if failed != nil && err == nil {
+		return nil, failed
+	}
+	return store, err
+}
+
 // open opens the store and makes the device.
-func (u *unit) open(do opener) error {
+func (u *unit) open(do func(configs.LUN) (backstore.Store, error)) error {
 	missing := isMissing(u.config)
 	store, err := do(u.config)
 	if err == nil {

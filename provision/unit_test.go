@@ -306,13 +306,13 @@ func TestHangingStoreDoesNotHoldUpTheEnd(t *testing.T) {
 	d := newDaemon()
 	hanging := hangingStore{reading: make(chan struct{}), goOn: make(chan struct{}), once: new(sync.Once)}
 	var syncs atomic.Int64
-	d.openers[configs.Null] = func(l configs.LUN) (backstore.Store, error) {
-		s, err := openers()[configs.Memory](l)
+	d.openers[configs.Null] = func(l configs.LUN, step func(done, total int64) error) (backstore.Store, error) {
+		s, err := openers()[configs.Memory](l, step)
 		hanging.Store = s
 		return hanging, err
 	}
-	d.openers[configs.Memory] = func(l configs.LUN) (backstore.Store, error) {
-		s, err := openers()[configs.Memory](l)
+	d.openers[configs.Memory] = func(l configs.LUN, step func(done, total int64) error) (backstore.Store, error) {
+		s, err := openers()[configs.Memory](l, step)
 		return countingStore{s, &syncs}, err
 	}
 	config := parse(t, t.TempDir(), memoryLUN+"[[lun]]\nname = \"hangs\"\nkind = \"null\"\nsize = \"1MiB\"\n[[target]]\nname = \""+name+"\"\nluns = { 0 = \"m\", 1 = \"hangs\" }\n")

@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/isantarget/isantarget/backstore"
-	"github.com/isantarget/isantarget/internal/loopdevice"
 	"github.com/isantarget/isantarget/backstore/storetest"
+	"github.com/isantarget/isantarget/internal/loopdevice"
 )
 
 // A device that can discard, but cannot write zeros by itself: no loop device is

@@ -13,8 +13,8 @@ import (
 
 	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/backstore/block"
-	"github.com/isantarget/isantarget/internal/loopdevice"
 	"github.com/isantarget/isantarget/backstore/storetest"
+	"github.com/isantarget/isantarget/internal/loopdevice"
 )
 
 const size = 32 << 20

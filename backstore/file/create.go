@@ -7,17 +7,6 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/isantarget/isantarget/backstore"
-)
-
-const (
-	// allocationStep bounds one fallocate(2), which may be interrupted only
-	// between steps.
-	allocationStep = 256 << 20
-
-	// zeroStep bounds one write where fallocate is not known.
-	zeroStep = 1 << 20
 )
 
 // create makes the image and returns its locked descriptor. Whatever fails, and
@@ -104,7 +93,7 @@ func fill(fd int, o Options) error {
 		return err
 	}
 	if o.Provisioning == Fixed {
-		if err := allocate(fd, 0, o.Size); err != nil {
+		if err := allocateNew(fd, o); err != nil {
 			return err
 		}
 	}
@@ -117,59 +106,6 @@ func fill(fd int, o Options) error {
 		}
 	}
 	return unix.Fsync(fd)
-}
-
-// allocate takes the space of the first size bytes of a file; have of them are
-// known to be there. When it fails the file is as long as before, and the part
-// that was allocated stays so.
-func allocate(fd int, have, size int64) error {
-	var system unix.Statfs_t
-	if err := unix.Fstatfs(fd, &system); err != nil {
-		return err
-	}
-	if free := int64(system.Bavail) * int64(system.Bsize); free < size-have {
-		return fmt.Errorf("%w: a fixed image of %d bytes needs %d more, and its file system has %d",
-			backstore.ErrNoSpace, size, size-have, free)
-	}
-	for off := int64(0); off < size; {
-		n := min(size-off, allocationStep)
-		err := unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, off, n)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err == unix.EOPNOTSUPP && have >= size:
-			return nil
-		case err == unix.EOPNOTSUPP && off == 0 && have == 0:
-			return writeZeros(fd, size)
-		case err == unix.EOPNOTSUPP:
-			return fmt.Errorf("its file system cannot allocate the holes of an image that exists; make a new one: %w", err)
-		case err != nil:
-			return noSpace(err)
-		}
-		off += n
-	}
-	return nil
-}
-
-// writeZeros takes the space of a new file where fallocate(2) is not known.
-func writeZeros(fd int, size int64) error {
-	zeros := make([]byte, zeroStep)
-	for off := int64(0); off < size; {
-		n, err := unix.Pwrite(fd, zeros[:min(size-off, zeroStep)], off)
-		if err != nil && err != unix.EINTR {
-			return noSpace(err)
-		}
-		off += int64(max(n, 0))
-	}
-	return nil
-}
-
-// noSpace adds the meaning to an errno that has one.
-func noSpace(err error) error {
-	if backstore.Meaning(err) == backstore.ErrNoSpace {
-		return fmt.Errorf("%w: %w", backstore.ErrNoSpace, err)
-	}
-	return err
 }
 
 // syncFolder makes a new name in a folder durable.

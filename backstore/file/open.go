@@ -117,7 +117,7 @@ func newStore(fd int, o Options) (*Store, error) {
 		return nil, errors.New("it is empty: remove it to have it created, or give it a size with truncate(1)")
 	}
 	if o.Provisioning == Fixed && !o.ReadOnly {
-		if err := allocate(fd, st.Blocks*512, st.Size); err != nil {
+		if err := allocateExisting(fd, st.Blocks*512, st.Size, o); err != nil {
 			return nil, err
 		}
 	}

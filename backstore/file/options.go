@@ -27,4 +27,17 @@ type Options struct {
 	Provisioning Provisioning
 	Direct       bool // leave out the page cache (O_DIRECT)
 	ReadOnly     bool
+
+	// Step, if it is set, hears how much of the space of a fixed image is taken, in
+	// bytes, between the steps of taking it. Its error ends that, and nothing is left
+	// of what was taken.
+	Step func(done, total int64) error
+}
+
+// step is Step, where it may be missing.
+func (o Options) step(done, total int64) error {
+	if o.Step == nil {
+		return nil
+	}
+	return o.Step(done, total)
 }

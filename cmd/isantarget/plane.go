@@ -102,6 +102,15 @@ func listCommand[T any](usage, heading, none string, get func(*cli.Context, *adm
 	}
 }
 
+// printFacts prints a fact a line: what it is, and how.
+func printFacts(c *cli.Context, facts [][2]string) error {
+	w := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
+	for _, f := range facts {
+		fmt.Fprintln(w, cells(f[0], f[1]))
+	}
+	return w.Flush()
+}
+
 func printJSON(c *cli.Context, v any) error {
 	e := json.NewEncoder(c.App.Writer)
 	e.SetIndent("", "  ")

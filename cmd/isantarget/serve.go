@@ -69,6 +69,7 @@ func serve(c *cli.Context) error {
 	s := &service{
 		Provisioner: provision.New(provision.Options{Log: log, Revision: revision()}),
 		file:        c.String("config"), log: log, ready: readyFile(c.String("ready-file")),
+		until: ctx,
 	}
 	report, err := s.Apply(ctx, want)
 	if errors.Is(err, context.Canceled) {

@@ -22,6 +22,7 @@ type service struct {
 	file  string // the configuration; empty: flags
 	log   *logrus.Logger
 	ready readyFile
+	until context.Context // ends when the daemon is told to stop
 
 	mu      sync.Mutex // one change at a time
 	stopped bool
@@ -59,8 +60,9 @@ var errNoFile = errors.New("the daemon serves what its flags say, so there is no
 // errStopping: it is too late for a change.
 var errStopping = errors.New("the daemon is stopping")
 
-// Reload applies the configuration file again.
-func (s *service) Reload(ctx context.Context) (admin.Change, error) {
+// Reload applies the configuration file again. It goes on when whoever asked for it is
+// gone: what takes long is a job, which can be cancelled.
+func (s *service) Reload(context.Context) (admin.Change, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
@@ -74,7 +76,7 @@ func (s *service) Reload(ctx context.Context) (admin.Change, error) {
 	want, err := configs.Load(s.file)
 	var report provision.Report
 	if err == nil {
-		report, err = s.Apply(ctx, want)
+		report, err = s.Apply(s.until, want)
 	}
 	if err != nil {
 		logLines(s.log, err)

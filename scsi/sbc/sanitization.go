@@ -46,6 +46,7 @@ type sanitizer struct {
 
 	mu     sync.Mutex
 	now    sanitization
+	began  time.Time
 	record scsi.Record
 }
 
@@ -65,7 +66,7 @@ func (z *sanitizer) start(s sanitization, total int64) error {
 func (z *sanitizer) set(s sanitization, total int64) {
 	z.done.Store(0)
 	z.total.Store(max(total, 1))
-	z.now = s
+	z.now, z.began = s, time.Now()
 	z.busy.Store(s.State != notSanitizing)
 }
 

@@ -26,6 +26,7 @@ func rules() []rule {
 		cli      = "github.com/urfave/cli"
 		systemd  = "github.com/coreos/go-systemd"
 		charts   = "github.com/go-analyze/charts"
+		bar      = "github.com/schollz/progressbar/v3"
 	)
 	return []rule{
 		{of: "iscsi"},
@@ -37,13 +38,14 @@ func rules() []rule {
 		{of: "backstore/*", own: []string{"backstore", "backstore/internal/*"}, ext: []string{sys}},
 		{of: "backstore/internal/*", own: []string{"backstore", "backstore/internal/*"}, ext: []string{sys}},
 		{of: "configs", ext: []string{toml, distance, humanize}},
+		{of: "job"},
 		{of: "state", own: []string{"scsi"}, ext: []string{sys}},
 		{of: "target", own: []string{"iscsi", "scsi"}, ext: []string{logrus, sys}},
 		{of: "internal/initiator", own: []string{"iscsi"}},
 		{of: "internal/loopdevice", ext: []string{sys}},
-		{of: "provision", own: []string{"configs", "target", "iscsi", "scsi", "scsi/*", "backstore", "backstore/*", "state"}, ext: []string{logrus, sys}},
-		{of: "admin", own: []string{"provision"}, ext: []string{logrus, sys}},
-		{of: "cmd/*", own: []string{"..."}, ext: []string{cli, logrus, systemd, sys, humanize}},
+		{of: "provision", own: []string{"configs", "target", "iscsi", "scsi", "scsi/*", "backstore", "backstore/*", "state", "job"}, ext: []string{logrus, sys, humanize}},
+		{of: "admin", own: []string{"provision", "job"}, ext: []string{logrus, sys}},
+		{of: "cmd/*", own: []string{"..."}, ext: []string{cli, logrus, systemd, sys, humanize, bar}},
 		{of: "bench", own: []string{"bench/*"}, ext: []string{sys}},
 		{of: "bench/chart", own: []string{"bench/*"}, ext: []string{charts}},
 		{of: "bench/*", own: []string{"bench/*", "iscsi"}, ext: []string{sys}},

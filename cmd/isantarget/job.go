@@ -1,0 +1,158 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/urfave/cli/v2"
+
+	"github.com/isantarget/isantarget/admin"
+	"github.com/isantarget/isantarget/job"
+)
+
+func jobCommand() *cli.Command {
+	return noun("job", "see what takes long, wait for it, and cancel it",
+		listCommand("list the jobs, and those that have ended of late", cells("ID", "KIND", "OBJECT", "STATE", "PHASE", "DONE", "RATE", "LEFT", "BEGAN", "OUTCOME"), "no jobs",
+			func(c *cli.Context, client *admin.Client) ([]job.Status, error) {
+				return client.Jobs(c.Context)
+			}, jobRow),
+		&cli.Command{
+			Name: "show", Usage: "show all that is known of a job", ArgsUsage: "ID", Flags: listFlags(),
+			Action: ask([]string{"ID"}, showJob),
+		},
+		&cli.Command{
+			Name: "wait", Usage: "wait for the end of a job; the status is 0 if it was done", ArgsUsage: "ID",
+			Description: "To end this command does not end the job.",
+			Flags:       planeFlags(),
+			Action: ask([]string{"ID"}, func(c *cli.Context, client *admin.Client) error {
+				return follow(c, client, c.Args().First())
+			}),
+		},
+		&cli.Command{
+			Name: "cancel", Usage: "have a job end, and wait until it has", ArgsUsage: "ID",
+			Description: "It ends with everything as it was before. One that is as good as done comes to its end.",
+			Flags:       planeFlags(),
+			Action:      ask([]string{"ID"}, cancelJob),
+		})
+}
+
+func jobRow(s job.Status) []string {
+	return []string{cells(s.ID, s.Kind, s.Object, string(s.State), s.Phase, amount(s), rate(s), left(s), s.Began.Local().Format(time.DateTime), outcomeOf(s))}
+}
+
+// amount is what is done, of what.
+func amount(s job.Status) string {
+	if s.Total <= 0 {
+		return humanize.IBytes(uint64(max(s.Done, 0)))
+	}
+	return fmt.Sprintf("%s of %s", humanize.IBytes(uint64(max(s.Done, 0))), humanize.IBytes(uint64(s.Total)))
+}
+
+func rate(s job.Status) string {
+	if s.Rate <= 0 {
+		return ""
+	}
+	return humanize.IBytes(uint64(s.Rate)) + "/s"
+}
+
+// left is how long s will take; empty: nobody knows.
+func left(s job.Status) string {
+	if s.Left < 0 || s.State.Final() {
+		return ""
+	}
+	return (time.Duration(s.Left) * time.Second).String()
+}
+
+// outcomeOf is the first line of what has become of s.
+func outcomeOf(s job.Status) string {
+	first, _, _ := strings.Cut(s.Result+s.Error, "\n")
+	return first
+}
+
+func showJob(c *cli.Context, client *admin.Client) error {
+	s, err := client.Job(c.Context, c.Args().First())
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c, s)
+	}
+	lines := [][2]string{
+		{"id", s.ID}, {"kind", s.Kind}, {"object", s.Object}, {"state", string(s.State)}, {"phase", s.Phase},
+		{"done", amount(s)}, {"rate", rate(s)}, {"left", left(s)}, {"began", s.Began.Local().Format(time.DateTime)},
+	}
+	if !s.Ended.IsZero() {
+		lines = append(lines, [2]string{"ended", s.Ended.Local().Format(time.DateTime)})
+	}
+	return printFacts(c, append(lines, [2]string{"result", s.Result}, [2]string{"error", s.Error}))
+}
+
+func cancelJob(c *cli.Context, client *admin.Client) error {
+	id := c.Args().First()
+	if err := client.CancelJob(c.Context, id); err != nil {
+		return err
+	}
+	s, err := client.WaitForJob(c.Context, id, nil)
+	if err != nil {
+		return err
+	}
+	if s.State == job.Done {
+		return fmt.Errorf("job %s was as good as done, and has come to its end: %s", id, outcomeOf(s))
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "job %s is %s\n", id, s.State)
+	return err
+}
+
+// errGoesOn: the command ends, and the job does not.
+func errGoesOn(id string) error {
+	return fmt.Errorf("job %s goes on; to see it again: isantarget job wait %s; to end it: isantarget job cancel %s", id, id, id)
+}
+
+// follow shows a job until it ends, and says what has become of it.
+func follow(c *cli.Context, client *admin.Client, id string) error {
+	ctx, forget := untilInterrupt(c.Context)
+	defer forget()
+	show := newDisplay(c.App.ErrWriter)
+	s, err := client.WaitForJob(ctx, id, show.update)
+	show.close()
+	switch {
+	case ctx.Err() != nil:
+		return errGoesOn(id)
+	case err != nil:
+		return err
+	case s.State != job.Done:
+		return errors.New(s.Kind + " of " + s.Object + ": " + s.Error)
+	case s.Result != "":
+		_, err = fmt.Fprintln(c.App.Writer, s.Result)
+	}
+	return err
+}
+
+// watching shows what jobs run while do waits for the daemon.
+func watching(c *cli.Context, client *admin.Client, do func() error) error {
+	const every = 300 * time.Millisecond
+	ended := make(chan error, 1)
+	go func() { ended <- do() }()
+	show := newDisplay(c.App.ErrWriter)
+	for {
+		select {
+		case err := <-ended:
+			show.close()
+			return err
+		case <-time.After(every):
+		}
+		jobs, err := client.Jobs(c.Context)
+		if err != nil {
+			continue // do will say why
+		}
+		for _, s := range jobs {
+			if !s.State.Final() && s.Kind != "sanitize" {
+				show.update(s)
+				break
+			}
+		}
+	}
+}
