@@ -21,6 +21,7 @@ import (
 	"github.com/sirupsen/logrus/hooks/test"
 	"go.uber.org/goleak"
 
+	"github.com/isantarget/isantarget/configs"
 	"github.com/isantarget/isantarget/job"
 	"github.com/isantarget/isantarget/provision"
 )
@@ -75,6 +76,27 @@ func (f *fake) Job(id string) (job.Status, error) {
 func (f *fake) CancelJob(id string) error { return f.call("cancel %s", id) }
 func (f *fake) Reload(context.Context) (Change, error) {
 	return Change{Changes: []string{"LUN b added"}}, f.call("reload")
+}
+
+func (f *fake) Objects(t configs.Table) []provision.ObjectStatus {
+	f.call("objects %s", t)
+	return []provision.ObjectStatus{{Table: t, Name: "a"}}
+}
+func (f *fake) Object(t configs.Table, name string) (provision.ObjectStatus, error) {
+	return provision.ObjectStatus{Table: t, Name: name, Version: "v1"}, f.call("object %s %s", t, name)
+}
+func (f *fake) Edit(_ context.Context, b provision.Batch) (Change, error) {
+	for _, p := range b.Puts {
+		if err := f.call("put %s %q", p.Object, p.Version); err != nil {
+			return Change{}, err
+		}
+	}
+	for _, d := range b.Deletes {
+		if err := f.call("delete %s %s %q", d.Table, d.Name, d.Version); err != nil {
+			return Change{}, err
+		}
+	}
+	return Change{}, f.err
 }
 
 // serve answers for f until the test ends.

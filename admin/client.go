@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/isantarget/isantarget/configs"
 	"github.com/isantarget/isantarget/job"
 	"github.com/isantarget/isantarget/provision"
 )
@@ -119,6 +120,24 @@ func (c *Client) WaitForJob(ctx context.Context, id string, show func(job.Status
 func (c *Client) Reload(ctx context.Context) (change Change, err error) {
 	err = c.do(ctx, http.MethodPost, "/reload", nil, &change)
 	return change, err
+}
+
+// Objects lists the objects of the configuration that are in a table.
+func (c *Client) Objects(ctx context.Context, table configs.Table) (list []Object, err error) {
+	err = c.do(ctx, http.MethodGet, "/config/"+string(table), nil, &list)
+	return list, err
+}
+
+// Object is the object of this name.
+func (c *Client) Object(ctx context.Context, table configs.Table, name string) (o Object, err error) {
+	err = c.do(ctx, http.MethodGet, "/config/"+string(table)+"/"+url.PathEscape(name), nil, &o)
+	return o, err
+}
+
+// Edit makes changes of objects, all or none of them.
+func (c *Client) Edit(ctx context.Context, b Batch) (done Changed, err error) {
+	err = c.do(ctx, http.MethodPost, "/changes", b, &done)
+	return done, err
 }
 
 // do sends a request with body as JSON, if it is not nil, and reads the answer into

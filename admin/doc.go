@@ -13,11 +13,18 @@
 //	GET    /jobs/{job}                      one of them
 //	DELETE /jobs/{job}                      ask it to end; when it has, its state is final
 //	POST   /reload                          apply the configuration file again
+//	GET    /config/{table}                  the objects of a table of the configuration: lun, target, ...
+//	POST   /config/{table}                  make one; the body has the keys of the TOML table
+//	GET    /config/{table}/{name}           one of them, with its version as ETag
+//	PUT    /config/{table}/{name}           make it, or with If-Match: VERSION change it
+//	DELETE /config/{table}/{name}           with If-Match; ?image=delete removes the image of a LUN too
+//	POST   /changes                         {"put": [...], "delete": [...]}: many of these, all or none
 //
 // A failure has a status of 400 or more and the body {"error": "..."}, which says
 // what to do; lines in it are separate errors. 404 is for what is not there, 409 for
-// what is busy, or has ended already, 422 for a configuration that was refused, after
-// which nothing has changed.
+// what is busy, has ended, is there already or stands in the file of a person, 412 for a
+// version that is not the one that is there any more, 428 for a change that names none,
+// and 422 for a configuration that was refused. After each of them nothing has changed.
 //
 // The socket has the mode 0660: who may open it may do everything. A daemon does not
 // take a socket at which another one answers; one that was left by a daemon which was

@@ -3,6 +3,8 @@ package admin
 import (
 	"net/http"
 	"strconv"
+
+	"github.com/isantarget/isantarget/provision"
 )
 
 // A route answers a request with a value, or an error.
@@ -29,12 +31,21 @@ func (s *Server) routes() *http.ServeMux {
 		"GET /jobs/{job}":                       func(r *http.Request) (any, error) { return s.daemon.Job(r.PathValue("job")) },
 		"DELETE /jobs/{job}":                    func(r *http.Request) (any, error) { return done{}, s.daemon.CancelJob(r.PathValue("job")) },
 		"POST /reload":                          func(r *http.Request) (any, error) { return s.daemon.Reload(r.Context()) },
+		"GET /config/{table}":                   s.objects,
+		"POST /config/{table}":                  s.createObject,
+		"GET /config/{table}/{name}":            s.object,
+		"PUT /config/{table}/{name}":            s.putObject,
+		"DELETE /config/{table}/{name}":         s.deleteObject,
+		"POST /changes":                         s.change,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			v, err := do(r)
 			if err != nil {
 				fail(w, statusOf(err), err)
 				return
+			}
+			if o, ok := v.(provision.ObjectStatus); ok {
+				w.Header().Set("ETag", strconv.Quote(o.Version))
 			}
 			answer(w, http.StatusOK, v)
 		})

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/isantarget/isantarget/configs"
 	"github.com/isantarget/isantarget/job"
 	"github.com/isantarget/isantarget/provision"
 )
@@ -46,15 +47,22 @@ type Daemon interface {
 	CancelJob(id string) error
 	// Reload applies the configuration file again. A *Refusal has changed nothing.
 	Reload(ctx context.Context) (Change, error)
+
+	// Objects are those of the configuration, of a table; Object is the one of a name.
+	Objects(configs.Table) []provision.ObjectStatus
+	Object(table configs.Table, name string) (provision.ObjectStatus, error)
+	// Edit makes changes of objects, all or none of them. An error has changed nothing.
+	Edit(context.Context, provision.Batch) (Change, error)
 }
 
-// A Change is what a reload has done, in words.
+// A Change is what a change has done, in words, and the objects that were put.
 type Change struct {
-	Changes  []string `json:"changes"`
-	Warnings []string `json:"warnings"`
+	Changes  []string                 `json:"changes"`
+	Warnings []string                 `json:"warnings"`
+	Objects  []provision.ObjectStatus `json:"objects,omitempty"`
 }
 
-// A Refusal is why a reload changed nothing.
+// A Refusal is why a change was not made.
 type Refusal struct{ Err error }
 
 // Error is that of what is wrong.
@@ -169,10 +177,16 @@ func statusOf(err error) int {
 		large   *http.MaxBytesError
 		busy    *job.BusyError
 		ended   *provision.JobEndedError
+		clash   *provision.ClashError
+		stale   *provision.StaleError
 	)
 	switch {
-	case errors.As(err, &busy), errors.As(err, &ended):
+	case errors.As(err, &busy), errors.As(err, &ended), errors.As(err, &clash):
 		return http.StatusConflict
+	case errors.As(err, &stale):
+		return http.StatusPreconditionFailed
+	case errors.Is(err, provision.ErrNoVersion):
+		return http.StatusPreconditionRequired
 	case errors.As(err, &large):
 		return http.StatusRequestEntityTooLarge
 	case errors.As(err, &request), errors.As(err, &word):
@@ -181,7 +195,7 @@ func statusOf(err error) int {
 		return http.StatusNotFound
 	case errors.As(err, &refusal):
 		return http.StatusUnprocessableEntity
-	case errors.Is(err, provision.ErrStopped):
+	case errors.Is(err, provision.ErrStopped), errors.Is(err, provision.ErrEnded):
 		return http.StatusServiceUnavailable
 	}
 	return http.StatusInternalServerError

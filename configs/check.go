@@ -21,19 +21,25 @@ type checker struct {
 
 func check(d *decoder, c *Config) {
 	k := checker{decoder: d, config: c}
-	c.State = k.absolute(c.State)
+	c.State = k.absolute("state", c.State)
 	k.limits()
 	k.credentials("discovery", c.Discovery.CHAP, c.Discovery.MutualCHAP, false)
 	k.portalGroups()
 	k.stores()
 	k.luns()
+	k.maps()
+	k.targetRules()
 	k.targets()
 }
 
-// absolute is path as seen from the directory of the configuration.
-func (k checker) absolute(path string) string {
+// absolute is a path as seen from the directory of the configuration, or, for what was
+// made at run time, from the state directory.
+func (k checker) absolute(at, path string) string {
 	if path == "" || filepath.IsAbs(path) {
 		return path
+	}
+	if _, made := k.objects[root(at)]; made {
+		return filepath.Join(k.config.State, path)
 	}
 	return filepath.Join(k.dir, path)
 }
@@ -110,7 +116,7 @@ func (k checker) stores() {
 		if s.Path == "" {
 			k.fail(at, `store %q has no path; add path = "/srv/isantarget"`, s.Name)
 		}
-		s.Path = k.absolute(s.Path)
+		s.Path = k.absolute(at+".path", s.Path)
 		k.threshold(s.SpaceThreshold, at)
 	}
 }
@@ -170,9 +176,9 @@ func (k checker) medium(l *LUN, at string) {
 	}
 	if l.Store == "" {
 		if l.Path == "" {
-			k.fail(at, "LUN %q has no medium; %s", l.Name, k.remedy(fmt.Sprintf(`add store = "..." or path = "/.../%s.img"`, l.Name), "write NAME=PATH"))
+			k.fail(at, "LUN %q has no medium; %s", l.Name, k.noMedium(l.Name, at))
 		}
-		l.Path = k.absolute(l.Path)
+		l.Path = k.absolute(at+".path", l.Path)
 		return
 	}
 	i := slices.IndexFunc(k.config.Stores, func(s Store) bool { return s.Name == l.Store })
@@ -186,6 +192,14 @@ func (k checker) medium(l *LUN, at string) {
 	default:
 		l.Path = filepath.Join(k.config.Stores[i].Path, l.Path)
 	}
+}
+
+// noMedium is what to do about a LUN that does not say where it is.
+func (k checker) noMedium(name, at string) string {
+	if _, made := k.objects[at]; made && len(k.config.Stores) > 1 {
+		return "say in which store: " + strings.Join(k.storeNames(), ", ")
+	}
+	return k.remedy(fmt.Sprintf(`add store = "..." or path = "/.../%s.img"`, name), "write NAME=PATH")
 }
 
 // shape checks the blocks of a LUN and what goes with its kind.
@@ -357,7 +371,7 @@ func (k checker) credential(c *Credential, path string) {
 	case c.SecretFile != "" && c.SecretEnv != "":
 		k.fail(path, "has a secret-file and a secret-env; keep one")
 	}
-	c.SecretFile = k.absolute(c.SecretFile)
+	c.SecretFile = k.absolute(path, c.SecretFile)
 }
 
 func (k checker) storeNames() []string {

@@ -22,6 +22,11 @@ type Config struct {
 	LUNs         []LUN         `toml:"lun"`
 	Targets      []Target      `toml:"target"`
 
+	// Maps and Rules are what adds to a target from outside of it. They are in
+	// Targets already.
+	Maps  []Map        `toml:"map"`
+	Rules []TargetRule `toml:"rule"`
+
 	source source
 }
 
@@ -69,9 +74,10 @@ type Limits struct {
 	DrainTimeout time.Duration `toml:"drain-timeout"` // how long stopping waits for initiators to log out
 }
 
-// Load reads a configuration file. Its error is [Errors] when the file could
-// be read. Relative paths are taken from the directory of the file.
-func Load(name string) (Config, error) {
+// Load reads a configuration file, and adds what was made at run time. Its error is
+// [Errors] when the file could be read, and then the Config still says where the state
+// is, if that could be read. Relative paths are taken from the directory of the file.
+func Load(name string, made ...Object) (Config, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return Config{}, fmt.Errorf("cannot read the configuration: %w", err)
@@ -80,12 +86,12 @@ func Load(name string) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("cannot find the directory of %s: %w", name, err)
 	}
-	return Parse(name, dir, string(text))
+	return Parse(name, dir, string(text), made...)
 }
 
-// Parse reads the text of a configuration file. Errors call it name; relative
-// paths are taken from dir.
-func Parse(name, dir, text string) (Config, error) {
+// Parse reads the text of a configuration file, and adds what was made at run time.
+// Errors call the file name; relative paths are taken from dir.
+func Parse(name, dir, text string, made ...Object) (Config, error) {
 	tree := map[string]any{}
 	if _, err := toml.Decode(text, &tree); err != nil {
 		var syntax toml.ParseError
@@ -94,11 +100,16 @@ func Parse(name, dir, text string) (Config, error) {
 		}
 		return Config{}, Errors{{Where: name, Text: err.Error()}}
 	}
-	return decode(source{file: name, lines: findPositions(text), dir: dir}, tree, DefaultState, false)
+	from := source{file: name, lines: map[string]place{}, dir: dir}
+	for path, line := range findPositions(text) {
+		from.lines[path] = place{name, line}
+	}
+	return decode(from, tree, made, DefaultState, false)
 }
 
-// decode makes a configuration of a tree and checks it.
-func decode(from source, tree map[string]any, state string, words bool) (Config, error) {
+// decode makes a configuration of a tree and of what was made at run time, and checks it.
+func decode(from source, tree map[string]any, made []Object, state string, words bool) (Config, error) {
+	from.add(tree, made)
 	d := decoder{source: from, words: words}
 	c := Config{source: from}
 	d.decode("", tree, reflect.ValueOf(&c).Elem())
@@ -107,10 +118,11 @@ func decode(from source, tree map[string]any, state string, words bool) (Config,
 	}
 	if len(c.PortalGroups) == 0 {
 		c.PortalGroups = []PortalGroup{{Tag: 1, Listen: []Portal{DefaultPortal}}}
+		c.source.unwritten = true
 	}
 	check(&d, &c)
 	if err := d.finish(); err != nil {
-		return Config{}, err
+		return Config{State: c.State}, err
 	}
 	return c, nil
 }

@@ -12,10 +12,27 @@ import (
 
 // A source knows where the values of a configuration are written.
 type source struct {
-	file  string            // name of the file, if it was one
-	lines positions         // path -> line in the file
-	flags map[string]string // path -> the flag as it was given
-	dir   string            // relative paths start here
+	file    string            // name of the file, if it was one
+	lines   map[string]place  // path -> where it is written
+	flags   map[string]string // path -> the flag as it was given
+	dir     string            // relative paths start here
+	objects map[string]Object // root of a path -> what was made at run time
+
+	unwritten bool // the portal group is the one that there is where none is written
+}
+
+// A place is where something is written: a line of a file, or something else that
+// has a name and no lines.
+type place struct {
+	file string
+	line int
+}
+
+func (p place) String() string {
+	if p.line == 0 {
+		return p.file
+	}
+	return p.file + ":" + strconv.Itoa(p.line)
 }
 
 // where is the place of path, or of the nearest thing around it that has one.
@@ -25,8 +42,8 @@ func (s source) where(path string) (place string, line int) {
 			return flag, 0
 		}
 		for _, at := range []string{path, path + "[0]"} { // an array of tables is where its first table is
-			if line, ok := s.lines[at]; ok {
-				return s.file + ":" + strconv.Itoa(line), line
+			if p, ok := s.lines[at]; ok {
+				return p.String(), p.line
 			}
 		}
 		if path == "" {
@@ -41,10 +58,20 @@ func (s source) errorf(path, format string, args ...any) *Error {
 	key := keyOf(path)
 	if _, ok := s.flags[path]; ok {
 		key = "" // the flag itself says it
-	} else if s.file == "" && where != "" {
+	} else if line == 0 && where != s.file && path == root(path) {
+		key = "" // the object itself
+	} else if line == 0 && where != s.file {
 		key = key[strings.LastIndexByte(key, '.')+1:]
 	}
 	return &Error{Where: where, Key: key, Text: fmt.Sprintf(format, args...), line: line}
+}
+
+// root is the object that path leads into: "lun[3]" of "lun[3].size".
+func root(path string) string {
+	if i := strings.IndexByte(path, ']'); i >= 0 {
+		return path[:i+1]
+	}
+	return path
 }
 
 // A decoder fills the schema from a tree of values and collects what is wrong.
@@ -57,6 +84,12 @@ type decoder struct {
 
 func (d *decoder) fail(path, format string, args ...any) {
 	d.errors = append(d.errors, d.errorf(path, format, args...))
+}
+
+// wordsAt tells whether the value at path is a word of a flag.
+func (d *decoder) wordsAt(path string) bool {
+	_, made := d.objects[root(path)]
+	return d.words && !made
 }
 
 // remedy is what to do in a file, or by a flag.
@@ -227,7 +260,7 @@ func (d *decoder) boolean(path string, in any, out reflect.Value) {
 		out.SetBool(v)
 		return
 	case string:
-		if !d.words {
+		if !d.wordsAt(path) {
 			break
 		}
 		switch strings.ToLower(v) {
@@ -249,7 +282,7 @@ func (d *decoder) integer(path string, in any, out reflect.Value) {
 		out.SetInt(v)
 		return
 	case string:
-		if !d.words {
+		if !d.wordsAt(path) {
 			break
 		}
 		n, err := strconv.Atoi(v)

@@ -33,9 +33,9 @@ const (
 	defaultOvercommit = string(Warn)
 )
 
-// FromFlags makes the configuration that f says. Its errors name the flag; they
+// FromFlags makes the configuration that f says, and adds what was made at run time. Its errors name the flag; they
 // are [Errors]. Relative paths are taken from the working directory.
-func FromFlags(f Flags) (Config, error) {
+func FromFlags(f Flags, made ...Object) (Config, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return Config{}, fmt.Errorf("cannot find the working directory: %w", err)
@@ -55,7 +55,7 @@ func FromFlags(f Flags) (Config, error) {
 	if len(b.errors) > 0 {
 		return Config{}, b.errors
 	}
-	return decode(source{flags: b.flags, dir: dir}, tree, f.State, true)
+	return decode(source{flags: b.flags, lines: map[string]place{}, dir: dir}, tree, made, f.State, true)
 }
 
 // A flagTree puts flags into a tree as a file would be, and remembers which

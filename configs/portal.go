@@ -74,5 +74,8 @@ func (n *Network) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// MarshalText writes what UnmarshalText reads.
+func (n Network) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
+
 // String is the network in CIDR notation.
 func (n Network) String() string { return netip.Prefix(n).String() }

@@ -64,6 +64,12 @@ func New(o Options) *Provisioner {
 // to log out (until ctx ends, or the drain timeout of the configuration), each
 // LUN is synced and closed. The error is then what was lost.
 func (p *Provisioner) Apply(ctx context.Context, want configs.Config) (Report, error) {
+	return p.applyRecorded(ctx, want, func(*state.Directory) error { return nil })
+}
+
+// applyRecorded is Apply of a configuration that record makes durable: when all of it is
+// prepared, and before anybody sees it. If it cannot be recorded nothing has changed.
+func (p *Provisioner) applyRecorded(ctx context.Context, want configs.Config, record func(*state.Directory) error) (Report, error) {
 	p.applying.Lock()
 	defer p.applying.Unlock()
 	if reflect.ValueOf(want).IsZero() {
@@ -77,6 +83,9 @@ func (p *Provisioner) Apply(ctx context.Context, want configs.Config) (Report, e
 	c, err := p.prepare(ctx, plan)
 	if err != nil {
 		return Report{}, err
+	}
+	if err := record(c.next.state); err != nil {
+		return Report{}, errors.Join(err, c.discard())
 	}
 	c.commit(ctx)
 	p.now.Store(c.next)

@@ -14,6 +14,7 @@ type Report struct {
 	LUNs     []LUNReport    // in the order of the configuration
 	Targets  []TargetReport // likewise
 	Changes  []string       // what this Apply has changed of what served before, in words
+	Objects  []ObjectStatus // that a batch has put, in its order
 }
 
 // A LUNReport is how a LUN is.

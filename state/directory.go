@@ -107,6 +107,21 @@ func (d *Directory) Knows(name string) bool {
 	return err == nil
 }
 
+// ForgetSerial ends the identity that the LUN called name had: one that is made under this
+// name later is another disk.
+func (d *Directory) ForgetSerial(name string) error {
+	d.making.Lock()
+	defer d.making.Unlock()
+	dir := filepath.Join(d.path, "serial")
+	if err := d.disk.remove(filepath.Join(dir, name)); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return fmt.Errorf("state: %w", err)
+	}
+	return d.disk.flush(dir)
+}
+
 // read is the content of a file; nil when there is none.
 func read(name string) ([]byte, error) {
 	record, err := os.ReadFile(name)

@@ -7,6 +7,7 @@
 //	STATE/lock                       who uses the directory now
 //	STATE/serial/<LUN name>          the unit serial number, made once
 //	STATE/target-ports.json          the relative target port identifiers, each given once
+//	STATE/config.d/<kind>-<name>.toml   objects of the configuration made at run time, one a file
 //	STATE/lu/<SCSI name>/<kind>.json what the logical unit of that identity saves
 //
 // Records of a logical unit lie under the identity that initiators know, not

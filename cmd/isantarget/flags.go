@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/isantarget/isantarget/configs"
+	"github.com/isantarget/isantarget/provision"
 )
 
 // environment is the variable that stands for a flag that is not given.
@@ -49,8 +50,8 @@ func values(c *cli.Context, name string) []string {
 	return strings.Fields(os.Getenv(environment(name)))
 }
 
-// configuration is what the command line asks to serve.
-func configuration(c *cli.Context) (configs.Config, error) {
+// origin is what the command line asks to serve: a file, or what its flags say.
+func origin(c *cli.Context) (provision.Origin, error) {
 	flags := configs.Flags{
 		State:      c.String("state"),
 		Portals:    values(c, "portal"),
@@ -64,15 +65,15 @@ func configuration(c *cli.Context) (configs.Config, error) {
 	}
 	file := c.String("config")
 	if file == "" {
-		return configs.FromFlags(flags)
+		return func(made ...configs.Object) (configs.Config, error) { return configs.FromFlags(flags, made...) }, nil
 	}
 	for _, f := range objectFlags() {
 		name := f.Names()[0]
 		if c.IsSet(name) || os.Getenv(environment(name)) != "" {
-			return configs.Config{}, fmt.Errorf("--config %s says all that is served, so %s cannot be given beside it; write it into the file, or leave --config out", file, given(name))
+			return nil, fmt.Errorf("--config %s says all that is served, so %s cannot be given beside it; write it into the file, or leave --config out", file, given(name))
 		}
 	}
-	return configs.Load(file)
+	return func(made ...configs.Object) (configs.Config, error) { return configs.Load(file, made...) }, nil
 }
 
 // given is how a flag was given: in the command line or by its variable.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io"
 	"strings"
 	"time"
 
@@ -9,13 +8,6 @@ import (
 
 	"github.com/isantarget/isantarget/configs"
 )
-
-// newLog makes the log that the configuration asks for.
-func newLog(w io.Writer, c configs.Log) (*logrus.Logger, error) {
-	log := logrus.New()
-	log.SetOutput(w)
-	return log, setLog(log, c)
-}
 
 // setLog makes log look as the configuration says.
 func setLog(log *logrus.Logger, c configs.Log) error {

@@ -13,11 +13,12 @@ import (
 )
 
 func lunCommand() *cli.Command {
-	return noun("lun", "see the LUNs, and by which paths they are reached",
+	return noun("lun", "make and delete LUNs, see them, and by which paths they are reached",
 		listCommand("list the LUNs", cells("NAME", "SIZE", "KIND", "PATH", "SERIAL", "ACCESS STATES", "STATE"), "no LUNs",
 			func(c *cli.Context, client *admin.Client) ([]provision.LUNStatus, error) {
 				return client.LUNs(c.Context)
 			}, lunRow),
+		lunCreateCommand(), lunDeleteCommand(), lunMapCommand(), lunUnmapCommand(),
 		&cli.Command{
 			Name: "access-state", Usage: "change the state of a path to a LUN (ALUA)", ArgsUsage: "NAME GROUP optimized|non-optimized|standby|unavailable",
 			Description: "GROUP is the number of the target port group in `lun list`. It lasts until the daemon is\n" +

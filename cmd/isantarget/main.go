@@ -27,7 +27,8 @@ func main() {
 
 // run is main with its surroundings; its result is the exit status.
 func run(args []string, stdout, stderr io.Writer) int {
-	err := application(stdout, stderr).Run(args)
+	app := application(stdout, stderr)
+	err := app.Run(arrange(app, args))
 	if err == nil {
 		return 0
 	}
@@ -54,7 +55,7 @@ func application(stdout, stderr io.Writer) *cli.App {
 		ExitErrHandler:            func(*cli.Context, error) {}, // run does it
 		Commands: []*cli.Command{
 			serveCommand(), checkCommand(), reloadCommand(),
-			targetCommand(), lunCommand(), sessionCommand(), reservationCommand(), jobCommand(),
+			targetCommand(), lunCommand(), portalCommand(), initiatorCommand(), sessionCommand(), reservationCommand(), jobCommand(),
 			healthcheckCommand(), versionCommand(),
 		},
 	}

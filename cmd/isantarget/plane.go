@@ -48,11 +48,6 @@ func ask(words []string, do func(*cli.Context, *admin.Client) error) cli.ActionF
 	return func(c *cli.Context) error {
 		if c.NArg() != len(words) {
 			usage := strings.Join(append([]string{c.Command.HelpName}, words...), " ")
-			for _, arg := range c.Args().Slice() {
-				if strings.HasPrefix(arg, "-") {
-					return fmt.Errorf("flags stand before the arguments: %s", strings.Replace(usage, c.Command.HelpName, c.Command.HelpName+" [FLAG...]", 1))
-				}
-			}
 			return fmt.Errorf("wants %s: %s", number(len(words)), usage)
 		}
 		client := admin.NewClient(socketOf(c))
@@ -88,16 +83,7 @@ func listCommand[T any](usage, heading, none string, get func(*cli.Context, *adm
 			for _, one := range all {
 				rows = append(rows, row(one)...)
 			}
-			if len(rows) == 0 {
-				_, err := fmt.Fprintln(c.App.Writer, none)
-				return err
-			}
-			w := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, heading)
-			for _, r := range rows {
-				fmt.Fprintln(w, r)
-			}
-			return w.Flush()
+			return printTable(c, heading, none, rows)
 		}),
 	}
 }
@@ -107,6 +93,20 @@ func printFacts(c *cli.Context, facts [][2]string) error {
 	w := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
 	for _, f := range facts {
 		fmt.Fprintln(w, cells(f[0], f[1]))
+	}
+	return w.Flush()
+}
+
+// printTable prints rows below a heading, or that there are none.
+func printTable(c *cli.Context, heading, none string, rows []string) error {
+	if len(rows) == 0 {
+		_, err := fmt.Fprintln(c.App.Writer, none)
+		return err
+	}
+	w := tabwriter.NewWriter(c.App.Writer, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, heading)
+	for _, r := range rows {
+		fmt.Fprintln(w, r)
 	}
 	return w.Flush()
 }

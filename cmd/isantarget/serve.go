@@ -52,12 +52,18 @@ func serve(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	want, err := configuration(c)
+	from, err := origin(c)
 	if err != nil {
 		return err
 	}
-	log, err := newLog(c.App.ErrWriter, want.Log)
+	log := logrus.New()
+	log.SetOutput(c.App.ErrWriter)
+	sides := provision.NewSides(provision.New(provision.Options{Log: log, Revision: revision()}), from)
+	want, err := sides.Load()
 	if err != nil {
+		return err
+	}
+	if err := setLog(log, want.Log); err != nil {
 		return err
 	}
 	ctx, forget := untilSignal(log)
@@ -67,11 +73,10 @@ func serve(c *cli.Context) error {
 	defer signal.Stop(hangUps)
 
 	s := &service{
-		Provisioner: provision.New(provision.Options{Log: log, Revision: revision()}),
-		file:        c.String("config"), log: log, ready: readyFile(c.String("ready-file")),
+		Sides: sides, file: c.String("config"), log: log, ready: readyFile(c.String("ready-file")),
 		until: ctx,
 	}
-	report, err := s.Apply(ctx, want)
+	_, report, err := sides.Reload(ctx)
 	if errors.Is(err, context.Canceled) {
 		log.Info("stopped before anything was served")
 		return nil
@@ -86,7 +91,7 @@ func serve(c *cli.Context) error {
 		}
 		closePlane()
 	}
-	s.end()
+	s.End()
 	return errors.Join(err, stop(s.Provisioner, log, s.ready))
 }
 

@@ -18,14 +18,13 @@ import (
 
 // A service is what `serve` runs, and the daemon of package admin.
 type service struct {
-	*provision.Provisioner
+	*provision.Sides
 	file  string // the configuration; empty: flags
 	log   *logrus.Logger
 	ready readyFile
 	until context.Context // ends when the daemon is told to stop
 
-	mu      sync.Mutex // one change at a time
-	stopped bool
+	mu sync.Mutex // one change at a time
 }
 
 var _ admin.Daemon = (*service)(nil)
@@ -57,26 +56,19 @@ func (s *service) openPlane(state string) (close func(), err error) {
 // errNoFile: there is nothing to read again.
 var errNoFile = errors.New("the daemon serves what its flags say, so there is no file to read again: start it with --config FILE")
 
-// errStopping: it is too late for a change.
-var errStopping = errors.New("the daemon is stopping")
-
 // Reload applies the configuration file again. It goes on when whoever asked for it is
 // gone: what takes long is a job, which can be cancelled.
 func (s *service) Reload(context.Context) (admin.Change, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopped {
-		return admin.Change{}, errStopping
-	}
 	if s.file == "" {
 		return admin.Change{}, &admin.Refusal{Err: errNoFile}
 	}
 	s.notify(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec())
 	defer s.notify(daemon.SdNotifyReady)
-	want, err := configs.Load(s.file)
-	var report provision.Report
-	if err == nil {
-		report, err = s.Apply(s.until, want)
+	want, report, err := s.Sides.Reload(s.until)
+	if errors.Is(err, provision.ErrEnded) {
+		return admin.Change{}, err
 	}
 	if err != nil {
 		logLines(s.log, err)
@@ -86,12 +78,38 @@ func (s *service) Reload(context.Context) (admin.Change, error) {
 	if err := setLog(s.log, want.Log); err != nil {
 		s.log.Warn(err)
 	}
-	change := admin.Change{Changes: append([]string{}, report.Changes...), Warnings: append([]string{}, report.Warnings...)}
+	return s.changed(report), nil
+}
+
+// Edit makes changes of objects. Like Reload it goes on when whoever asked for it is gone.
+func (s *service) Edit(_ context.Context, batch provision.Batch) (admin.Change, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	report, err := s.Change(s.until, batch)
+	if err != nil {
+		if isRefusal(err) {
+			err = &admin.Refusal{Err: err}
+		}
+		return admin.Change{}, err
+	}
+	return s.changed(report), nil
+}
+
+// isRefusal tells whether an error is about what was asked for.
+func isRefusal(err error) bool {
+	var many configs.Errors
+	var one *configs.Error
+	return errors.As(err, &many) || errors.As(err, &one)
+}
+
+// changed tells others what runs now, and the caller what has changed.
+func (s *service) changed(report provision.Report) admin.Change {
+	change := admin.Change{Changes: append([]string{}, report.Changes...), Warnings: append([]string{}, report.Warnings...), Objects: report.Objects}
 	if err := s.ready.write(report.URLs()); err != nil {
 		s.log.Warn(err)
 		change.Warnings = append(change.Warnings, err.Error())
 	}
-	return change, nil
+	return change
 }
 
 // reloadOn reloads on each signal until ctx ends.
@@ -107,13 +125,6 @@ func (s *service) reloadOn(ctx context.Context, signals <-chan os.Signal) {
 			}
 		}
 	}
-}
-
-// end refuses changes from now on; one that is under way has ended when it returns.
-func (s *service) end() {
-	s.mu.Lock()
-	s.stopped = true
-	s.mu.Unlock()
 }
 
 func (s *service) notify(state string) {

@@ -14,11 +14,12 @@ import (
 )
 
 func targetCommand() *cli.Command {
-	return noun("target", "see the targets and where they are reached",
+	return noun("target", "make and delete targets, see them and where they are reached",
 		listCommand("list the targets", cells("TARGET", "PORTALS", "LUNS", "ADMITS", "SESSIONS"), "no targets",
 			func(c *cli.Context, client *admin.Client) ([]provision.TargetStatus, error) {
 				return client.Targets(c.Context)
-			}, targetRow))
+			}, targetRow),
+		targetCreateCommand(), targetDeleteCommand())
 }
 
 func targetRow(t provision.TargetStatus) []string {

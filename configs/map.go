@@ -1,0 +1,77 @@
+package configs
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+)
+
+// A Map shows a LUN under a number of a target, from outside of the target: what
+// the luns of the target do from within. So a LUN that was made at run time can be
+// mapped by a target that stands in a file.
+type Map struct {
+	Target string `toml:"target"` // its iSCSI name
+	Number int    `toml:"number"` // LUN number, 0 to 16383
+	LUN    string `toml:"lun"`    // its name
+}
+
+func (m *Map) setDefaults() { m.Number = -1 }
+
+// maps adds the LUN maps from outside to their targets.
+func (k checker) maps() {
+	for i, m := range k.config.Maps {
+		at := fmt.Sprintf("map[%d]", i)
+		t, ok := k.target(m.Target, at, "map")
+		switch {
+		case !ok:
+			continue
+		case m.LUN == "":
+			k.fail(at, `this map names no LUN; add lun = "..."`)
+			continue
+		case m.Number < 0:
+			k.fail(at, "this map of LUN %q has no number; add number = 1, or another that is free", m.LUN)
+			continue
+		case m.Number > maxLUN:
+			k.fail(at+".number", "%d is not a LUN number; write one of 0 to %d", m.Number, maxLUN)
+			continue
+		}
+		target := &k.config.Targets[t]
+		path := fmt.Sprintf("target[%d].luns.%d", t, m.Number)
+		if _, taken := target.LUNs[m.Number]; taken {
+			where, _ := k.where(path)
+			k.fail(at+".number", "the number %d of target %s is already given at %s", m.Number, target.Name, where)
+			continue
+		}
+		if target.LUNs == nil {
+			target.LUNs = map[int]string{}
+		}
+		target.LUNs[m.Number] = m.LUN
+		k.alias(at, path)
+	}
+}
+
+// target is the index of the target of this name, which the table at path wants.
+func (k checker) target(name, at, what string) (int, bool) {
+	if name == "" {
+		k.fail(at, `this %s names no target; add target = "iqn.2026-11.org.example:disk"`, what)
+		return 0, false
+	}
+	var known []string
+	for i, t := range k.config.Targets {
+		if strings.EqualFold(t.Name, name) {
+			return i, true
+		}
+		known = append(known, t.Name)
+	}
+	k.fail(at+".target", "there is no target %s%s", name, DidYouMean(name, known))
+	return 0, false
+}
+
+// alias says that what is found at the path to is written at the path from.
+func (k checker) alias(from, to string) {
+	for path, p := range maps.Clone(k.lines) {
+		if rest, ok := strings.CutPrefix(path, from); ok && (rest == "" || rest[0] == '.') {
+			k.lines[to+rest] = p
+		}
+	}
+}

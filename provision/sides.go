@@ -1,0 +1,492 @@
+package provision
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/isantarget/isantarget/configs"
+	"github.com/isantarget/isantarget/state"
+)
+
+// An Origin is what a person wrote, a file or flags, together with what was made at run
+// time.
+type Origin func(made ...configs.Object) (configs.Config, error)
+
+// Sides are the two sides of the configuration that a provisioner applies: what a person
+// wrote, which is only ever read, and the objects that were made at run time, which live
+// in the state directory. An object lives on one side. Its methods may be called at once
+// from many goroutines; changes are made one after the other.
+type Sides struct {
+	*Provisioner
+	origin Origin
+
+	mu      sync.Mutex // one change at a time
+	ended   bool
+	config  configs.Config // that is applied; zero: nothing yet
+	objects []configs.Object
+
+	seen atomic.Pointer[configs.Config] // config, for those who only look
+}
+
+// set notes what is applied.
+func (s *Sides) set(c configs.Config, objects []configs.Object) {
+	s.config, s.objects = c, objects
+	s.seen.Store(&c)
+}
+
+// NewSides makes the sides of p. Nothing is applied yet.
+func NewSides(p *Provisioner, origin Origin) *Sides {
+	s := &Sides{Provisioner: p, origin: origin}
+	s.seen.Store(&configs.Config{})
+	return s
+}
+
+// ErrEnded: it is too late for a change.
+var ErrEnded = errors.New("the daemon is stopping")
+
+// Load reads both sides, and applies nothing.
+func (s *Sides) Load() (configs.Config, error) {
+	c, _, err := s.load()
+	return c, err
+}
+
+func (s *Sides) load() (configs.Config, []configs.Object, error) {
+	alone, err := s.origin() // it says where the other side is
+	if err != nil && alone.State == "" {
+		return configs.Config{}, nil, err
+	} // else what it lacks may have been made at run time
+	objects, err := keptObjects(alone.State)
+	if err != nil {
+		return configs.Config{}, nil, err
+	}
+	both, err := s.origin(objects...)
+	return both, objects, err
+}
+
+// keptObjects are the objects that a state directory keeps.
+func keptObjects(path string) ([]configs.Object, error) {
+	documents, err := state.Objects(path)
+	if err != nil {
+		return nil, err
+	}
+	var objects []configs.Object
+	for _, name := range slices.Sorted(maps.Keys(documents)) {
+		o, err := configs.ObjectFromTOML(state.ObjectFile(path, name), documents[name])
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, o)
+	}
+	return objects, nil
+}
+
+// Reload reads both sides and applies them: see [Provisioner.Apply]. It is the start too.
+func (s *Sides) Reload(ctx context.Context) (configs.Config, Report, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return configs.Config{}, Report{}, ErrEnded
+	}
+	want, objects, err := s.load()
+	if err != nil {
+		return want, Report{}, err
+	}
+	report, err := s.Apply(ctx, want)
+	if err != nil {
+		return want, Report{}, err
+	}
+	s.set(want, objects)
+	return want, report, nil
+}
+
+// End refuses changes from now on; one that is under way has ended when it returns.
+func (s *Sides) End() {
+	s.mu.Lock()
+	s.ended = true
+	s.mu.Unlock()
+}
+
+// A Put makes an object, or has another one take its place.
+type Put struct {
+	Object  configs.Object
+	Version string // of the object that it replaces, [AnyVersion], or empty: there is none of its name
+}
+
+// A Delete takes an object away that was made at run time. The maps of a LUN go with it,
+// and the maps and rules of a target.
+type Delete struct {
+	Table   configs.Table `json:"table"`
+	Name    string        `json:"name"`
+	Version string        `json:"version"` // that it has, or AnyVersion
+	Image   bool          `json:"image"`   // of a LUN: remove the image file too; what is in it is lost
+}
+
+// AnyVersion stands for the version that an object has, whatever it is.
+const AnyVersion = "*"
+
+// A Batch is changes that are made together: all of them or none.
+type Batch struct {
+	Puts    []Put
+	Deletes []Delete
+}
+
+// VersionOf is the version of an object: it changes with what the object says.
+func VersionOf(o configs.Object) string {
+	sum := sha256.Sum256([]byte(o.TOML()))
+	return hex.EncodeToString(sum[:8])
+}
+
+// An ObjectStatus is an object of the configuration.
+type ObjectStatus struct {
+	Table   configs.Table  `json:"table"`
+	Name    string         `json:"name"`
+	Made    bool           `json:"made"`    // at run time; else a person wrote it, and it can be changed only there
+	Where   string         `json:"where"`   // file and line, or flag
+	Version string         `json:"version"` // for Put and Delete
+	Object  configs.Object `json:"object"`  // with the keys of the TOML table
+}
+
+func statusOfObject(p configs.Placed) ObjectStatus {
+	return ObjectStatus{Table: p.Table, Name: p.Name(), Made: p.Made, Where: p.Where, Version: VersionOf(p.Object), Object: p.Object}
+}
+
+// Objects lists the objects of a table, on both sides.
+func (s *Sides) Objects(table configs.Table) []ObjectStatus {
+	list := []ObjectStatus{}
+	for _, p := range s.seen.Load().Placed(table) {
+		list = append(list, statusOfObject(p))
+	}
+	return list
+}
+
+// Object is the object of this name.
+func (s *Sides) Object(table configs.Table, name string) (ObjectStatus, error) {
+	c := s.seen.Load()
+	if p, ok := c.Find(table, name); ok {
+		return statusOfObject(p), nil
+	}
+	return ObjectStatus{}, &UnknownError{string(table), name, c.Names(table)}
+}
+
+// A ClashError is an object that is there already, perhaps on the other side.
+type ClashError struct{ what string }
+
+// Error says on which side it is, and what to do.
+func (e *ClashError) Error() string { return e.what }
+
+// A StaleError is a change to an object that somebody else has changed meanwhile.
+type StaleError struct {
+	Object  string
+	Version string // that it has
+}
+
+// Error says what to do.
+func (e *StaleError) Error() string {
+	return fmt.Sprintf("somebody else has changed %s meanwhile; look at it again, and make the change to what it is now (its version is %s)", e.Object, e.Version)
+}
+
+// ErrNoVersion: a change does not say to what.
+var ErrNoVersion = errors.New("there is one already: say which version of it is to be changed (the ETag of GET), in If-Match, or * for any")
+
+// Change makes the changes of a batch: everything is checked and prepared first, then
+// recorded, and then seen. An error has changed nothing.
+func (s *Sides) Change(ctx context.Context, batch Batch) (Report, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return Report{}, ErrEnded
+	}
+	e := edit{Sides: s, objects: slices.Clone(s.objects), change: state.Documents{}, files: map[string]string{}}
+	if err := e.make(batch); err != nil {
+		return Report{}, err
+	}
+	want, err := s.origin(e.objects...)
+	if err != nil {
+		return Report{}, err
+	}
+	report, err := s.applyRecorded(ctx, want, func(d *state.Directory) error { return d.ChangeObjects(e.change) })
+	if err != nil {
+		return Report{}, err
+	}
+	known := s.config.Warnings()
+	report.Warnings = slices.DeleteFunc(report.Warnings, func(w string) bool { return slices.Contains(known, w) })
+	s.set(want.Kept(e.files))
+	for _, name := range e.names {
+		if p, ok := s.config.Find(name.table, name.name); ok {
+			report.Objects = append(report.Objects, statusOfObject(p))
+		}
+	}
+	for _, l := range e.images {
+		if err := s.removeImage(l); err != nil {
+			report.Warnings = append(report.Warnings, err.Error())
+		} else {
+			report.Changes = append(report.Changes, fmt.Sprintf("image %s removed", l.Path))
+		}
+	}
+	return report, nil
+}
+
+// An objectName is a name within its table.
+type objectName struct {
+	table configs.Table
+	name  string
+}
+
+// An edit is a batch on its way.
+type edit struct {
+	*Sides
+	objects []configs.Object
+	change  state.Documents
+	files   map[string]string // object -> where it will be kept
+	names   []objectName      // of what is put
+	images  []configs.LUN     // that are to be removed
+}
+
+func (e *edit) make(batch Batch) error {
+	for _, d := range batch.Deletes {
+		if err := e.delete(d); err != nil {
+			return err
+		}
+	}
+	for _, p := range batch.Puts {
+		if err := e.put(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// find is the position of an object of ours; -1: there is none.
+func (e *edit) find(table configs.Table, name string) int {
+	return slices.IndexFunc(e.objects, func(o configs.Object) bool {
+		return o.Table == table && (o.Name() == name || table == configs.TargetTable && strings.EqualFold(o.Name(), name))
+	})
+}
+
+// written is the object of this name that a person wrote.
+func (e *edit) written(table configs.Table, name string) (configs.Placed, bool) {
+	p, ok := e.config.Find(table, name)
+	return p, ok && !p.Made && p.Where != ""
+}
+
+func (e *edit) delete(d Delete) error {
+	i := e.find(d.Table, d.Name)
+	if i < 0 {
+		if p, ok := e.written(d.Table, d.Name); ok {
+			return &ClashError{fmt.Sprintf("%s is written in %s, which isantarget never changes: take it out there, and %s", p, p.Where, afterwards(p))}
+		}
+		return &UnknownError{string(d.Table), d.Name, e.config.Names(d.Table)}
+	}
+	o := e.objects[i]
+	if err := matches(o, d.Version); err != nil {
+		return err
+	}
+	if d.Image {
+		l, err := e.imageOf(o)
+		if err != nil {
+			return err
+		}
+		e.images = append(e.images, l)
+	}
+	e.take(o)
+	for _, other := range slices.Clone(e.objects) {
+		belongs := o.Table == configs.LUNTable && other.Table == configs.MapTable && other.Text("lun") == o.Name() ||
+			o.Table == configs.TargetTable && (other.Table == configs.MapTable || other.Table == configs.RuleTable) && strings.EqualFold(other.Text("target"), o.Name())
+		if belongs {
+			e.take(other)
+		}
+	}
+	return nil
+}
+
+// afterwards is what makes a change of what a person wrote known to the daemon.
+func afterwards(p configs.Placed) string {
+	if strings.HasPrefix(p.Where, "--") {
+		return "start the daemon anew"
+	}
+	return "run isantarget reload"
+}
+
+// take takes an object out.
+func (e *edit) take(o configs.Object) {
+	e.objects = slices.DeleteFunc(e.objects, func(x configs.Object) bool { return x.Table == o.Table && x.Name() == o.Name() })
+	e.change[filepath.Base(o.File)] = nil
+}
+
+// matches tells whether a change that was made to a version is one to o.
+func matches(o configs.Object, version string) error {
+	switch version {
+	case AnyVersion, VersionOf(o):
+		return nil
+	case "":
+		return fmt.Errorf("%s: %w", o, ErrNoVersion)
+	}
+	return &StaleError{o.String(), VersionOf(o)}
+}
+
+func (e *edit) put(p Put) error {
+	o := e.placed(e.numbered(p.Object))
+	name := o.Name()
+	if w, ok := e.written(o.Table, name); ok {
+		return &ClashError{fmt.Sprintf("%s is there already, and is written in %s, which isantarget never changes: change it there and %s, or take another name", w, w.Where, afterwards(w))}
+	}
+	file, err := documentName(o)
+	if err != nil {
+		return err
+	}
+	path := state.ObjectFile(e.config.State, file)
+	if i := e.find(o.Table, name); i >= 0 {
+		if p.Version == "" {
+			return &ClashError{fmt.Sprintf("%s is there already; take another name, or change that one", o)}
+		}
+		if err := matches(e.objects[i], p.Version); err != nil {
+			return err
+		}
+		path = e.objects[i].File
+		e.objects = slices.Delete(e.objects, i, i+1)
+	} else if p.Version != "" && p.Version != AnyVersion {
+		return &StaleError{o.String() + ", which is gone", "none"}
+	}
+	e.change[filepath.Base(path)] = []byte(o.TOML())
+	o.File = "" // errors are about what is asked for; it is in no file yet
+	e.objects = append(e.objects, o)
+	e.files[o.String()] = path
+	e.names = append(e.names, objectName{o.Table, name})
+	return nil
+}
+
+// numbered gives a map that has no number the lowest one that its target has free, and
+// a portal group without a tag likewise.
+func (e *edit) numbered(o configs.Object) configs.Object {
+	switch {
+	case o.Table == configs.MapTable && !o.Has("number"):
+		return o.With("number", lowest(e.taken(o.Text("target")), 0))
+	case o.Table == configs.PortalGroupTable && !o.Has("tag"):
+		taken := map[int]bool{}
+		for _, g := range e.config.PortalGroups {
+			taken[g.Tag] = true
+		}
+		return o.With("tag", lowest(taken, 1))
+	}
+	return o
+}
+
+// placed gives a LUN that does not say where its image is a place: in the one store
+// there is, or beside the state if there is none.
+func (e *edit) placed(o configs.Object) configs.Object {
+	if k := configs.Kind(o.Text("kind")); o.Table != configs.LUNTable || o.Has("store") || o.Has("path") || !k.HasPath() || o.Name() == "" {
+		return o
+	}
+	switch len(e.config.Stores) {
+	case 0:
+		return o.With("path", filepath.Join(e.config.State, o.Name()+".img"))
+	case 1:
+		return o.With("store", e.config.Stores[0].Name)
+	}
+	return o // which store it is to be is for the caller to say
+}
+
+// taken are the LUN numbers that a target has given.
+func (e *edit) taken(target string) map[int]bool {
+	taken := map[int]bool{}
+	for _, t := range e.config.Targets {
+		if strings.EqualFold(t.Name, target) {
+			for n := range t.LUNs {
+				taken[n] = true
+			}
+		}
+	}
+	set := func(objects []configs.Object, is bool) {
+		for _, o := range objects {
+			if o.Table == configs.MapTable && strings.EqualFold(o.Text("target"), target) {
+				if _, word, ok := strings.Cut(o.Name(), "/"); ok {
+					if n, err := strconv.Atoi(word); err == nil {
+						taken[n] = is
+					}
+				}
+			}
+		}
+	}
+	set(e.Sides.objects, false) // this batch may have taken some of them out
+	set(e.objects, true)
+	if i := e.find(configs.TargetTable, target); i >= 0 {
+		for _, word := range e.objects[i].Keys("luns") {
+			if n, err := strconv.Atoi(word); err == nil {
+				taken[n] = true
+			}
+		}
+	}
+	return taken
+}
+
+// lowest is the lowest number from first on that is not taken.
+func lowest(taken map[int]bool, first int) int {
+	for n := first; ; n++ {
+		if !taken[n] {
+			return n
+		}
+	}
+}
+
+// documentName is the file name of an object.
+func documentName(o configs.Object) (string, error) {
+	name := o.Name()
+	if o.Table == configs.MapTable {
+		target, number, _ := strings.Cut(name, "/")
+		name = target + "-" + number
+	}
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:"
+	odd := func(r rune) bool { return r < 0x80 && !strings.ContainsRune(letters, r) }
+	if name == "" || len(name) > 235 || strings.ContainsFunc(name, odd) {
+		return "", &configs.Error{Text: fmt.Sprintf("%q cannot name a %s; use letters, digits and . _ -", o.Name(), o.Table)}
+	}
+	return string(o.Table) + "-" + name + ".toml", nil
+}
+
+// imageOf is the LUN o whose image may be removed with it.
+func (e *edit) imageOf(o configs.Object) (configs.LUN, error) {
+	for _, l := range e.config.LUNs {
+		if o.Table != configs.LUNTable || l.Name != o.Name() {
+			continue
+		}
+		if kind(l) != configs.File {
+			break
+		}
+		return l, nil
+	}
+	return configs.LUN{}, &ClashError{fmt.Sprintf("%s has no image file that could be removed; leave that out", o)}
+}
+
+// removeImage removes the image of a LUN that has been taken out, unless somebody still has it.
+func (p *Provisioner) removeImage(l configs.LUN) error {
+	p.applying.Lock()
+	defer p.applying.Unlock()
+	if name := p.hanging.holder(l.Path); name != "" {
+		return fmt.Errorf("the image %s is not removed: commands of LUN %q still hang in it; remove it by hand when that has ended", l.Path, name)
+	}
+	if r := p.now.Load(); r != nil {
+		for name, u := range r.units {
+			if u.config.Path == l.Path {
+				return fmt.Errorf("the image %s is not removed: LUN %q has it", l.Path, name)
+			}
+		}
+	}
+	if err := os.Remove(l.Path); err != nil {
+		return fmt.Errorf("the image is not removed: %w", err)
+	}
+	if r := p.now.Load(); r != nil {
+		return r.state.ForgetSerial(l.Name) // another image is another disk
+	}
+	return nil
+}
