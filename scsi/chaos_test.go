@@ -19,6 +19,9 @@ func TestEverythingAtOnce(t *testing.T) {
 		if !c.MayBlock && rand.IntN(4) == 0 {
 			return ErrWouldBlock
 		}
+		if err := awaitData(c, 40); err != nil {
+			return err
+		}
 		running.Add(1)
 		defer running.Add(-1)
 		if quiet.Load() > 0 {

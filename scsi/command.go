@@ -76,6 +76,7 @@ func (c *Command) Reset() {
 	c.aborted.Store(notAborted)
 	c.signal.Store(nil)
 	c.admitted, c.barrier = false, nil
+	c.owes, c.yields, c.anew, c.returned = false, false, false, nil
 }
 
 // Unit is the logical unit that executes c.
@@ -130,7 +131,10 @@ type Delivery interface {
 	// most the MAXIMUM TRANSFER LENGTH.
 	DataInBuffer(n int) ([]byte, error)
 	// ReceiveDataOut waits for the first n bytes from the initiator and lends
-	// them; fewer come back when the initiator has promised fewer.
+	// them; fewer come back when the initiator has promised fewer. It calls
+	// Command.StepBack before it waits and Command.StepForward behind that, so that
+	// an initiator that sends nothing holds up nobody else: an operation has changed
+	// nothing before it has its data, and returns the errors of this.
 	ReceiveDataOut(n int) ([]byte, error)
 	// AbortCommand says that the command is aborted: what waits in this
 	// Delivery returns ErrAborted, now and later. It does not wait. It may be

@@ -102,6 +102,7 @@ func (k *fakeKeeper) Save(id Identity, kind string, record []byte) error {
 type fakeDelivery struct {
 	dataOut []byte
 	in      []byte
+	asked   bool // for its data
 	aborted chan struct{}
 	once    sync.Once
 	done    chan struct{}

@@ -124,7 +124,12 @@ func (c *Command) goRun() {
 
 func (c *Command) runBlocking() {
 	c.MayBlock = true
-	c.unit.finish(c, c.unit.perform(c))
+	err := c.unit.perform(c)
+	for err == ErrWouldBlock && c.anew { // see StepForward
+		c.anew, c.admitted = false, false
+		err = c.unit.perform(c)
+	}
+	c.unit.finish(c, err)
 }
 
 // try runs c on the caller's goroutine, and on another one if it would block.

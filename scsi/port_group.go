@@ -243,8 +243,13 @@ func (lu *LogicalUnit) beginTransition(want []GroupState) (before, leaving []Por
 func (lu *LogicalUnit) awaitQuiet(groups []PortGroup, aborted func() bool) (hanging []string, unquiet map[uint16]bool, err error) {
 	last := lu.tasks.entered()
 	group := func(c *Command) *PortGroup {
-		// Who is dormant has not been admitted, and will be refused.
-		if c.state != enabled || c.entry >= last || c.operation == nil || c.operation.Access != 0 {
+		// Who is dormant has not been admitted, and will be refused; who waits for its
+		// initiator is admitted anew.
+		if c.owes {
+			c.anew = true
+			return nil
+		}
+		if c.state != enabled && !c.returning() || c.entry >= last || c.operation == nil || c.operation.Access != 0 {
 			return nil
 		}
 		i := slices.IndexFunc(groups, func(g PortGroup) bool { return g.holds(c.Nexus.TargetPort) })

@@ -219,7 +219,7 @@ func (s *taskSet) abort(n *Nexus, tas bool, affected func(*Command) bool) (aslee
 			}
 		}
 		c.aborted.CompareAndSwap(notAborted, how)
-		if c.state == dormant {
+		if c.state == dormant && !c.returning() {
 			s.unlink(c)
 			asleep = append(asleep, c)
 			continue

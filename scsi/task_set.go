@@ -32,6 +32,12 @@ type task struct {
 	quiet          chan struct{}
 	granted        chan struct{} // of a Claim: closed when it becomes enabled
 
+	owes     bool          // has stepped back: it waits for its initiator, see StepBack
+	yields   bool          // in a mixed sweep: other nexuses pass it
+	anew     bool          // what it was admitted under may have changed while it waited
+	wholes   uint64        // taskSet.wholes when it stepped back
+	returned chan struct{} // closed when it may go on after StepForward
+
 	signal atomic.Pointer[abortSignal] // made by Done
 
 	senseBuffer [MaxSenseLength]byte
@@ -98,6 +104,9 @@ func conflict(a, b *Command) bool {
 //
 // An aborted command that hangs in a store blocks nobody; while there is one,
 // admit refuses what could meet it.
+//
+// A command that waits for data of its initiator blocks only its own nexus: see
+// Command.StepBack.
 type taskSet struct {
 	mu           sync.Mutex
 	head, tail   *Command
@@ -113,6 +122,9 @@ type taskSet struct {
 	changed      chan struct{} // closed when a command leaves; made by who waits for it
 	hanging      []*Command    // aborted, but not come back from the store: outside the order
 	hung         atomic.Int32  // how many are hanging
+	owing        int           // commands that have stepped back
+	mixed        bool          // what is enabled may have passed what is dormant
+	wholes       uint64        // commands that are alone in the set and have passed others
 }
 
 // enter puts c into the set. started says that it is enabled and the caller is
@@ -231,6 +243,10 @@ func (s *taskSet) unlink(c *Command) {
 	if c.state == dormant {
 		s.noLongerDormant(c)
 	}
+	if c.owes {
+		c.owes = false
+		s.owing--
+	}
 	c.state = outside
 }
 
@@ -245,8 +261,14 @@ func (s *taskSet) noLongerDormant(c *Command) {
 // chain. It is one pass over the set; what it must know of the older commands
 // it gathers on the way. Without dormant commands it costs nothing.
 func (s *taskSet) sweep() (start *Command) {
+	if s.dormant == 0 && s.owing == 0 {
+		s.mixed = false
+	}
 	if s.dormant == 0 || s.holds > 0 {
 		return nil
+	}
+	if s.mixed {
+		return s.sweepMixed()
 	}
 	var (
 		last     = &start
@@ -348,6 +370,8 @@ func startAll(start *Command) {
 			close(c.quiet)
 		case c.granted != nil:
 			close(c.granted)
+		case c.returned != nil:
+			close(c.returned)
 		default:
 			c.goRun()
 		}
@@ -371,8 +395,9 @@ func (s *taskSet) release() {
 }
 
 // Quiesce enters a command of the unit's own that is ORDERED and alone: when it
-// returns without an error every older command has ended, and every younger one
-// waits until resume is called. If ctx ends first, it gives the error of ctx and
+// returns without an error every older command has ended, or waits for data of its
+// initiator and begins anew when they have come, and every younger one waits until
+// resume is called. If ctx ends first, it gives the error of ctx and
 // has changed nothing. Task management does not affect it.
 func (lu *LogicalUnit) Quiesce(ctx context.Context) (resume func(), err error) {
 	c := &Command{Attribute: Ordered}

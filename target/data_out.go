@@ -139,18 +139,28 @@ func (t *task) ReceiveDataOut(n int) ([]byte, error) {
 	}
 	d := &t.out
 	d.mu.Lock()
-	for solicited := false; ; {
+	for solicited, back := false, false; ; {
 		if done, err := d.state(n); done || err != nil {
 			var p []byte
 			if err == nil && n > 0 {
 				p = d.buffer.p[:n]
 			}
 			d.mu.Unlock()
+			if back && err == nil {
+				err = t.StepForward()
+			}
 			return p, err
 		}
 		if !t.MayBlock {
 			d.mu.Unlock()
 			return nil, scsi.ErrWouldBlock
+		}
+		if !back {
+			back = true
+			d.mu.Unlock()
+			t.StepBack() // a peer that sends nothing holds up nobody but itself
+			d.mu.Lock()
+			continue
 		}
 		if !d.open() && !solicited {
 			// Only now is nobody filling the buffer: a larger one may take its place.
