@@ -8,6 +8,7 @@ import (
 
 	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/backstore/file"
+	ram "github.com/isantarget/isantarget/backstore/memory"
 	"github.com/isantarget/isantarget/iscsi"
 	"github.com/isantarget/isantarget/scsi"
 	"github.com/isantarget/isantarget/scsi/sbc"
@@ -25,6 +26,7 @@ type rig struct {
 	statSN uint32
 	pdu    [iscsi.BHSLength]byte
 	in     []byte
+	lun    byte // whom command asks
 }
 
 func newRig(tb testing.TB, size int64) *rig {
@@ -38,23 +40,25 @@ func newRig(tb testing.TB, size int64) *rig {
 
 func newRigOn(tb testing.TB, store backstore.Store) *rig {
 	tb.Helper()
-	medium := backstore.Bind(store)
-	tb.Cleanup(func() { medium.Close() })
-	device, err := sbc.New(sbc.Options{Medium: medium, BlockSize: 512, WriteCache: true, Thin: true})
+	return newRigWith(tb, store, Options{})
+}
+
+// newRigWith makes a rig whose LUN 0 is on store; LUN 1 is in memory.
+func newRigWith(tb testing.TB, store backstore.Store, o Options) *rig {
+	tb.Helper()
+	beside, err := ram.New(1 << 20)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	lu, err := scsi.NewLogicalUnit(scsi.Identity{Name: "rig", Serial: "0123456789abcdef", Revision: "1"}, device, nil)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	e := NewEntity(Options{})
+	e := NewEntity(o)
 	group := e.NewPortalGroup(1)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
-	units := scsi.NewUnitMap(spc.NewAbsent("1"), map[scsi.LUN]*scsi.LogicalUnit{0: lu})
+	units := scsi.NewUnitMap(spc.NewAbsent("1"), map[scsi.LUN]*scsi.LogicalUnit{
+		scsi.NewLUN(0): newUnit(tb, store, "0123456789abcdef"), scsi.NewLUN(1): newUnit(tb, beside, "fedcba9876543210"),
+	})
 	node, err := e.NewNode(NodeConfig{Name: rigName, Groups: []*PortalGroup{group}, Rules: []Rule{{Label: "open", Units: units}}})
 	if err != nil {
 		tb.Fatal(err)
@@ -73,8 +77,27 @@ func newRigOn(tb testing.TB, store backstore.Store) *rig {
 		}
 	})
 	r.login(tb)
-	r.read10(tb, 0, 8) // takes the unit attention
+	for r.lun = range 2 {
+		r.read10(tb, 0, 8) // takes the unit attention
+	}
+	r.lun = 0
 	return r
+}
+
+// newUnit makes a logical unit of a disk on store.
+func newUnit(tb testing.TB, store backstore.Store, serial string) *scsi.LogicalUnit {
+	tb.Helper()
+	medium := backstore.Bind(store)
+	tb.Cleanup(func() { medium.Close() })
+	device, err := sbc.New(sbc.Options{Medium: medium, BlockSize: 512, WriteCache: true, Thin: true})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	lu, err := scsi.NewLogicalUnit(scsi.Identity{Name: "rig", Serial: serial, Revision: "1"}, device, nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return lu
 }
 
 func (r *rig) login(tb testing.TB) {
@@ -127,7 +150,7 @@ func (r *rig) tryReceive() (*iscsi.BHS, bool) {
 func (r *rig) command(tb testing.TB, h *iscsi.BHS, opcode byte, lba uint32, blocks uint16, data []byte) {
 	p := iscsi.SCSICommand{
 		Final: true, Read: data == nil, Write: data != nil, Attribute: iscsi.AttributeSimple,
-		InitiatorTaskTag: r.cmdSN, Length: uint32(blocks) * 512, CmdSN: r.cmdSN, ExpStatSN: r.statSN,
+		LUN: uint64(scsi.NewLUN(int(r.lun))), InitiatorTaskTag: r.cmdSN, Length: uint32(blocks) * 512, CmdSN: r.cmdSN, ExpStatSN: r.statSN,
 	}
 	p.CDB[0] = opcode
 	binary.BigEndian.PutUint32(p.CDB[2:], lba)
