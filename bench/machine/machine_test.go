@@ -91,16 +91,18 @@ func TestWarm(t *testing.T) {
 	if err := os.WriteFile(path, bytes.Repeat([]byte{1}, 300*page+5), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := Evict(path); err != nil {
-		t.Fatal(err)
-	}
-	if err := Warm(path); err != nil {
-		t.Fatal(err)
-	}
-	if share, err := Resident(path); err != nil || share != 1 {
-		t.Errorf("after warming %v of the file is in the page cache (%v)", share, err)
-	}
-	if err := Warm(path + "x"); err == nil {
-		t.Error("a file that is not there was warmed")
+	for _, warm := range []func(string) error{Warm, WarmAhead} {
+		if err := Evict(path); err != nil {
+			t.Fatal(err)
+		}
+		if err := warm(path); err != nil {
+			t.Fatal(err)
+		}
+		if share, err := Resident(path); err != nil || share != 1 {
+			t.Errorf("after warming %v of the file is in the page cache (%v)", share, err)
+		}
+		if err := warm(path + "x"); err == nil {
+			t.Error("a file that is not there was warmed")
+		}
 	}
 }

@@ -28,6 +28,21 @@ func Evict(path string) error {
 	return nil
 }
 
+// WarmAhead reads a file from its beginning to its end with readahead, as a client that reads or writes in sequence
+// would: what is not in the page cache comes into it in large folios. What is there already stays as it is; see Evict.
+func WarmAhead(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_SEQUENTIAL); err != nil {
+		return fmt.Errorf("posix_fadvise of %s: %w", path, err)
+	}
+	_, err = io.CopyBuffer(struct{ io.Writer }{io.Discard}, f, make([]byte, 1<<20))
+	return err
+}
+
 // Warm reads a file page by page, without readahead: what is not in the page cache comes into it in folios of one
 // page. Readahead would bring large folios, and some kernels make a small write into one of those ten times as dear
 // (see docs/performance.md). What is in the cache already is marked as used, which keeps reclaim away from it.
