@@ -132,9 +132,17 @@ func (t *task) SendCommandComplete() {
 	if t.out.silenced {
 		t.Silent = true
 	}
-	wait := t.out.open() && !t.Silent && !t.out.dropped
+	open := t.out.open()
+	wait := open && !t.Silent && !t.out.dropped
 	t.out.waiting = wait
+	var spare *buffer
+	if !open { // nobody fills it any more: the next command finds it warm in the processor's cache
+		spare, t.out.buffer = t.out.buffer, nil
+	}
 	t.out.mu.Unlock()
+	if spare != nil {
+		t.session.entity.buffers.put(spare)
+	}
 	if wait {
 		return
 	}
