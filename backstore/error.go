@@ -33,6 +33,12 @@ var (
 	// this one.
 	ErrLocked = errors.New("the store is in use")
 
+	// ErrLost: a sync has failed, this one or an earlier one, and what was written
+	// before it may be lost. No later success could take that back: the medium refuses
+	// to sync and to write until its owner says [Medium.Trust]. It stands beside the
+	// cause, and is not found by Meaning.
+	ErrLost = errors.New("what was written before may be lost")
+
 	// ErrRange: the range lies, in whole or in part, outside the store.
 	ErrRange = errors.New("outside the store")
 )

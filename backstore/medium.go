@@ -3,7 +3,10 @@ package backstore
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"sync/atomic"
+	"time"
 )
 
 const (
@@ -27,6 +30,8 @@ var zeroPage [zeroChunk]byte
 //     whole or in part, fails with ErrRange and touches nothing. An empty range
 //     within the medium succeeds and does nothing.
 //   - What would change a read-only store fails with ErrReadOnly.
+//   - Once a sync has failed every later one fails, and so does all that would change
+//     a byte, with ErrLost and the first cause: see Trust. What is there can be read.
 //   - Every error is a *Error that names the first byte that failed, but for
 //     ErrWouldBlock, which comes as itself.
 //
@@ -45,12 +50,17 @@ type Medium struct {
 	tryReader TryReader
 	tryWriter TryWriter
 	teller    SpaceTeller
+
+	dirty  atomic.Bool           // something was changed that no sync has made durable
+	synced atomic.Int64          // when the last sync that succeeded began, or the medium was bound: Unix nanoseconds
+	lost   atomic.Pointer[error] // nil, or why what was written before may be lost
 }
 
 // Bind asks s once what it can do.
 func Bind(s Store) *Medium {
 	f := FeaturesOf(s)
 	m := &Medium{store: s, features: f}
+	m.synced.Store(time.Now().UnixNano())
 	if f.Has(CanUnmap) {
 		m.unmapper = s.(Unmapper)
 	}
@@ -163,23 +173,90 @@ func (m *Medium) WriteThroughAt(p []byte, off int64) (int, error) {
 	}
 	if m.through != nil {
 		n, err := m.through.WriteThroughAt(p, off)
+		if errors.Is(err, ErrLost) {
+			m.Distrust(err)
+		}
 		return wrote(n, err, len(p), off)
 	}
 	n, err := m.store.WriteAt(p, off)
 	if n, err = wrote(n, err, len(p), off); err != nil || !m.store.Geometry().Volatile {
 		return n, err
 	}
-	if err := m.store.Sync(); err != nil {
+	if err := m.Sync(); err != nil {
 		// All of p may be lost, so its first byte is the first that failed.
-		return 0, failed("write through", off, int64(len(p)), 0, err)
+		var e *Error
+		errors.As(err, &e)
+		return 0, &Error{Op: "write through", Offset: off, Length: int64(len(p)), Err: e.Err}
 	}
 	return n, nil
 }
 
 // Sync makes durable every write, unmap and zeroing that returned before the call.
+// Once it has failed, it fails until Trust: ErrLost.
 func (m *Medium) Sync() error {
+	if err := m.refuseLost("sync"); err != nil {
+		return err
+	}
+	began := time.Now().UnixNano()
+	dirty := m.dirty.Swap(false)
+	err := m.store.Sync()
+	if err == nil {
+		m.synced.Store(max(began, m.synced.Load()))
+		return nil
+	}
+	if dirty {
+		m.dirty.Store(true)
+	}
+	if err = failed("sync", 0, 0, 0, err); !errors.Is(err, ErrLost) {
+		var e *Error
+		errors.As(err, &e)
+		err = &Error{Op: e.Op, Offset: e.Offset, Length: e.Length, Err: fmt.Errorf("%w: %w", ErrLost, e.Err)}
+	}
+	m.Distrust(err)
+	return err
+}
+
+// Distrust has the medium be as after a sync that failed with err.
+func (m *Medium) Distrust(err error) {
+	if !errors.Is(err, ErrLost) {
+		err = fmt.Errorf("%w: %w", ErrLost, err)
+	}
+	m.lost.CompareAndSwap(nil, &err)
+}
+
+// Trust ends what a failed sync, or Distrust, has begun: the owner knows that
+// something may be lost, and goes on with what is there. It syncs the store first,
+// and if that fails nothing has changed; a store that remembers its failed sync has
+// to be opened anew.
+func (m *Medium) Trust() error {
 	if err := m.store.Sync(); err != nil {
 		return failed("sync", 0, 0, 0, err)
+	}
+	m.dirty.Store(false) // nothing could be written meanwhile
+	m.synced.Store(time.Now().UnixNano())
+	m.lost.Store(nil)
+	return nil
+}
+
+// Lost is nil, or why what was written before may be lost.
+func (m *Medium) Lost() error {
+	if err := m.lost.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Unsynced tells since when nothing that was changed is known to be durable; false:
+// nothing was changed since the last sync.
+func (m *Medium) Unsynced() (since time.Time, ok bool) {
+	return time.Unix(0, m.synced.Load()), m.dirty.Load() && m.store.Geometry().Volatile
+}
+
+// refuseLost is the error of what cannot be done because something may be lost. It
+// names no place: it is about none.
+func (m *Medium) refuseLost(op string) error {
+	if err := m.lost.Load(); err != nil {
+		return &Error{Op: op, Err: *err}
 	}
 	return nil
 }
@@ -346,7 +423,8 @@ func (m *Medium) CompareAndWriteAt(old, new []byte, off int64) (miscompare int, 
 	return -1, nil
 }
 
-// admitWrite refuses what a read-only medium refuses, and a range outside.
+// admitWrite refuses a range outside, what a read-only medium refuses, and everything
+// once a sync has failed.
 func (m *Medium) admitWrite(op string, off, length int64) error {
 	g := m.store.Geometry()
 	if !within(off, length, g.Size) {
@@ -354,6 +432,12 @@ func (m *Medium) admitWrite(op string, off, length int64) error {
 	}
 	if g.ReadOnly {
 		return &Error{Op: op, Offset: off, Length: length, Err: ErrReadOnly}
+	}
+	if m.lost.Load() != nil {
+		return m.refuseLost(op)
+	}
+	if !m.dirty.Load() {
+		m.dirty.Store(true)
 	}
 	return nil
 }

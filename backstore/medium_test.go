@@ -318,7 +318,7 @@ func TestMedium_ErrorOffsets(t *testing.T) {
 	if _, err := m.ReadAt(p, 200); !errors.As(err, &e) || e != deep {
 		t.Errorf("the Error of a store does not come through: %v", err)
 	}
-	if err := m.Sync(); !errors.As(err, &e) || e != deep {
+	if err := m.Sync(); !errors.As(err, &e) || e.Op != deep.Op || e.Offset != deep.Offset || !errors.Is(err, deep.Err) || !errors.Is(err, backstore.ErrLost) {
 		t.Errorf("the Error of Sync does not come through: %v", err)
 	}
 }
@@ -435,6 +435,79 @@ func TestFeatures_Text(t *testing.T) {
 	} {
 		if got := f.String(); got != want {
 			t.Errorf("%d is %q, want %q", f, got, want)
+		}
+	}
+}
+
+// A flaky store fails its syncs while fail is set, and its write throughs.
+type flaky struct {
+	*plain
+	fail error
+}
+
+func (f *flaky) Sync() error { return f.fail }
+func (f *flaky) Geometry() backstore.Geometry {
+	g := f.plain.Geometry()
+	g.Volatile = true
+	return g
+}
+
+// Once a sync has failed, no success of the store makes good for it: only who knows
+// what may be lost.
+func TestMedium_FailedSync(t *testing.T) {
+	for name, first := range map[string]func(*backstore.Medium) error{
+		"sync":          (*backstore.Medium).Sync,
+		"write through": func(m *backstore.Medium) error { _, err := m.WriteThroughAt([]byte{1}, 0); return err },
+	} {
+		s := &flaky{plain: newPlain(1000)}
+		m := backstore.Bind(s)
+		if _, unsynced := m.Unsynced(); unsynced {
+			t.Error("a new medium is unsynced")
+		}
+		m.WriteAt([]byte{7}, 0)
+		before, unsynced := m.Unsynced()
+		if !unsynced || m.Lost() != nil {
+			t.Errorf("after a write: unsynced %v, lost %v", unsynced, m.Lost())
+		}
+		s.fail = syscall.EIO
+		if err := first(m); !errors.Is(err, backstore.ErrLost) || !errors.Is(err, syscall.EIO) {
+			t.Errorf("the %s that fails: %v", name, err)
+		}
+		s.fail = nil
+		p := make([]byte, 1)
+		for what, do := range map[string]func() error{
+			"Sync": m.Sync, "WriteAt": func() error { _, err := m.WriteAt(p, 0); return err },
+			"UnmapAt": func() error { return m.UnmapAt(0, 1) }, "ZeroAt": func() error { return m.ZeroAt(0, 1, false) },
+			"CopyAt":            func() error { return m.CopyAt(0, m, 1, 1) },
+			"WriteThroughAt":    func() error { _, err := m.WriteThroughAt(p, 0); return err },
+			"CompareAndWriteAt": func() error { _, err := m.CompareAndWriteAt(p, p, 0); return err },
+		} {
+			if err := do(); !errors.Is(err, backstore.ErrLost) || !errors.Is(err, syscall.EIO) {
+				t.Errorf("%s after the failed %s: %v", what, name, err)
+			}
+		}
+		if _, err := m.ReadAt(p, 0); err != nil {
+			t.Errorf("a read after the failed %s: %v", name, err)
+		}
+		if since, unsynced := m.Unsynced(); !unsynced || !since.Equal(before) {
+			t.Errorf("unsynced %v since %v, want since %v", unsynced, since, before)
+		}
+		s.fail = syscall.EIO
+		if err := m.Trust(); !errors.Is(err, syscall.EIO) || m.Lost() == nil {
+			t.Errorf("Trust in a store that cannot sync: %v", err)
+		}
+		s.fail = nil
+		if err := m.Trust(); err != nil || m.Lost() != nil {
+			t.Errorf("Trust: %v", err)
+		}
+		if _, err := m.WriteAt(p, 0); err != nil {
+			t.Errorf("a write after Trust: %v", err)
+		}
+		if err := m.Sync(); err != nil {
+			t.Errorf("a sync after Trust: %v", err)
+		}
+		if _, unsynced := m.Unsynced(); unsynced {
+			t.Error("unsynced after a sync")
 		}
 	}
 }

@@ -486,14 +486,14 @@ func (s *Store) Sync() error {
 
 func (s *Store) earlierFailure(op string, off, length int64) error {
 	if failure := s.syncFailed.Load(); failure != nil {
-		return failed(op, off, length, fmt.Errorf("an earlier sync failed, and what it should have made durable may be lost: %w", *failure))
+		return failed(op, off, length, fmt.Errorf("an earlier sync failed; %w: %w", backstore.ErrLost, *failure))
 	}
 	return nil
 }
 
 func (s *Store) rememberFailure(op string, off, length int64, err error) error {
 	s.syncFailed.CompareAndSwap(nil, &err)
-	return failed(op, off, length, err)
+	return failed(op, off, length, fmt.Errorf("%w: %w", backstore.ErrLost, err))
 }
 
 // UnmapAt implements backstore.Unmapper.

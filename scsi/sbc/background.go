@@ -69,6 +69,9 @@ func (d *Device) flushWaiting() {
 		if s, ok := err.(*scsi.Sense); ok {
 			for n := range asked {
 				d.deferred.add(n, s)
+				if l := d.loss.Load(); l != nil {
+					l.tell(n) // it hears of it so, and once
+				}
 			}
 		}
 	}

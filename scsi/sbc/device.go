@@ -43,7 +43,8 @@ type Options struct {
 	// Place names what the medium is, for a person: the path of an image. A SANITIZE
 	// that was cut short is begun again only where it was.
 	Place string
-	// Report, if set, hears why a sanitize operation has failed. It must not wait.
+	// Report, if set, hears why a sanitize operation has failed, and, once, that a sync
+	// has (backstore.ErrLost). It must not wait.
 	Report func(error)
 }
 
@@ -74,6 +75,7 @@ type Device struct {
 	scratch    scratch
 	background background
 	deferred   deferredErrors
+	loss       atomic.Pointer[loss] // set: what was written may be lost
 	format     formatter
 	sanitize   sanitizer
 
@@ -150,6 +152,7 @@ func canBeThin(m *backstore.Medium) bool {
 func (d *Device) Swap(m *backstore.Medium) (old *backstore.Medium) {
 	old = d.medium.Swap(m)
 	d.gone.Store(nil)
+	d.loss.Store(nil)
 	d.tokens.changed(everything())
 	return old
 }
@@ -163,7 +166,9 @@ func (d *Device) Sync() error {
 	if m == nil || !m.Geometry().Volatile {
 		return nil
 	}
-	return m.Sync()
+	err := m.Sync()
+	d.lost(m)
+	return err
 }
 
 // Close ends what runs in the background (IMMED) and waits for it. The owner
@@ -215,6 +220,9 @@ func (d *Device) Reset() {
 // NexusLost forgets what n prevents, and what was to be told it.
 func (d *Device) NexusLost(n *scsi.Nexus) {
 	d.deferred.forget(n)
+	if l := d.loss.Load(); l != nil {
+		l.forget(n)
+	}
 	d.copies.NexusLost(n)
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -232,6 +240,11 @@ func (d *Device) begin(c *scsi.Command) (*backstore.Medium, error) {
 	m := d.medium.Load()
 	if m == nil {
 		return nil, d.notReady()
+	}
+	if l := d.loss.Load(); l != nil {
+		if s := l.tell(c.Nexus); s != nil {
+			return nil, s
+		}
 	}
 	return m, nil
 }

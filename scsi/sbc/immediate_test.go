@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"maps"
+	"syscall"
 	"testing"
 	"time"
 
@@ -35,8 +36,9 @@ func TestSynchronizeCache_NotVolatile(t *testing.T) {
 	r.wantNoted()
 }
 
-// With IMMED the command ends before the flush; its failure is told once, to the
-// same nexus, as a deferred error (SPC-4 4.5.7), and that command does nothing.
+// With IMMED the command ends before the flush; its failure is told once to every
+// nexus, for the cache is everybody's, as a deferred error (SPC-4 4.5.7), and that
+// command does nothing.
 func TestSynchronizeCache_ImmediateFails_SPC4_4_5_7(t *testing.T) {
 	r := newRig(t, nil)
 	other := r.attach("iqn.2026-11.test:two")
@@ -57,8 +59,11 @@ func TestSynchronizeCache_ImmediateFails_SPC4_4_5_7(t *testing.T) {
 	r.device.background.wait()
 	r.store.fail = nil
 
-	if a := r.start(other, read10(0, 1), nil, 512).answer(); a.status != scsi.Good {
+	if a := r.start(other, read10(0, 1), nil, 512).answer(); a.key() != scsi.KeyMediumError || !a.deferred() {
 		t.Errorf("another nexus was told: %s", a.describe())
+	}
+	if a := r.start(other, read10(0, 1), nil, 512).answer(); a.status != scsi.Good {
+		t.Errorf("another nexus was told twice: %s", a.describe())
 	}
 	a := r.refused(write10(0, 1), make([]byte, 512), scsi.KeyMediumError, scsi.ASCWriteError)
 	if !a.deferred() {
@@ -66,6 +71,56 @@ func TestSynchronizeCache_ImmediateFails_SPC4_4_5_7(t *testing.T) {
 	}
 	r.wantContent(0, data)
 	r.good(read10(0, 1), nil)
+}
+
+// After a sync that has failed nothing is acknowledged any more that would have to be
+// made durable some day; every nexus hears of it once, also one that comes later; what
+// is there can be read; and no success of the store ends it, but the operator.
+func TestFailedSync_UntilTheOperatorActs(t *testing.T) {
+	var reported []error
+	r := newRig(t, func(o *Options, _ *recorder) { o.Report = func(err error) { reported = append(reported, err) } })
+	r.good(write10(0, 1), pattern(512, 1))
+	r.store.fail = func(op string, _, _ int64) error {
+		if op == "sync" {
+			return syscall.EIO
+		}
+		return nil
+	}
+	r.refused(syncCache(0), nil, scsi.KeyMediumError, scsi.ASCWriteError)
+	r.store.fail = nil
+	if a := r.run(read10(0, 1), nil); !a.deferred() || a.key() != scsi.KeyMediumError {
+		t.Errorf("the nexus is told %s", a.describe())
+	}
+	late := r.attach("iqn.2026-11.test:late")
+	if a := r.start(late, read10(0, 1), nil, 512).answer(); !a.deferred() || a.key() != scsi.KeyMediumError {
+		t.Errorf("a nexus that comes later is told %s", a.describe())
+	}
+	for range 3 {
+		for _, c := range [][]byte{syncCache(0), write10(0, 1), cdb(form10, 0x2a, flagFUA, 0, 1), cdb(form10, 0x2e, 0, 0, 1), cdb(form10, 0x41, 0, 0, 1)} {
+			if a := r.refused(c, make([]byte, 512), scsi.KeyMediumError, scsi.ASCWriteError); a.deferred() || a.information() != -1 {
+				t.Errorf("% x: %s, information %d", c, a.describe(), a.information())
+			}
+		}
+		r.refused(unmapCDB(24), unmapParameters([2]uint64{0, 64}), scsi.KeyMediumError, scsi.ASCWriteError)
+		r.good(read10(0, 1), nil)
+	}
+	r.wantContent(0, pattern(512, 1))
+	if len(reported) != 1 || !errors.Is(reported[0], backstore.ErrLost) {
+		t.Errorf("the operator hears %v", reported)
+	}
+	r.store.fail = func(string, int64, int64) error { return syscall.EIO }
+	if err := r.device.Trust(); err == nil {
+		t.Error("a medium that cannot sync is trusted")
+	}
+	r.store.fail = nil
+	if err := r.device.Trust(); err != nil {
+		t.Errorf("Trust: %v", err)
+	}
+	r.good(write10(0, 1), pattern(512, 2))
+	r.good(syncCache(0), nil)
+	if a := r.start(r.attach("iqn.2026-11.test:third"), read10(0, 1), nil, 512).answer(); a.status != scsi.Good {
+		t.Errorf("a nexus that comes after that is told %s", a.describe())
+	}
 }
 
 // However many IMMED flushes are asked for, one runs, and one after it for all

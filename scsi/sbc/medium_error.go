@@ -34,6 +34,10 @@ func (d *Device) mediumError(m *backstore.Medium, err error, off int64, code scs
 	if at != nil && !nowhere {
 		off = at.Offset
 	}
+	if errors.Is(err, backstore.ErrLost) {
+		nowhere = true
+		d.lost(m)
+	}
 	lba := uint64(off) >> d.blockShift
 	switch backstore.Meaning(err) {
 	case backstore.ErrNoSpace:

@@ -96,14 +96,14 @@ func (d *Descriptor) Sync() error {
 
 func (d *Descriptor) earlierFailure(op string) error {
 	if failure := d.syncFailure.Load(); failure != nil {
-		return &backstore.Error{Op: op, Err: fmt.Errorf("an earlier sync failed, and what it should have made durable may be lost: %w", *failure)}
+		return &backstore.Error{Op: op, Err: fmt.Errorf("an earlier sync failed; %w: %w", backstore.ErrLost, *failure)}
 	}
 	return nil
 }
 
 func (d *Descriptor) rememberFailure(op string, err error) error {
 	d.syncFailure.CompareAndSwap(nil, &err)
-	return &backstore.Error{Op: op, Err: err}
+	return &backstore.Error{Op: op, Err: fmt.Errorf("%w: %w", backstore.ErrLost, err)}
 }
 
 // CanTryRead asks the file system whether it can tell which reads would wait.

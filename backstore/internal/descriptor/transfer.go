@@ -100,7 +100,7 @@ func (d *Descriptor) WriteThroughAt(p []byte, off int64) (int, error) {
 	// bytes can be written without a sync, it was the sync.
 	if _, again := d.writeOn(d.fd, p, off, 0); again == nil {
 		_ = d.rememberFailure("write through", err)
-		n = 0
+		n, err = 0, fmt.Errorf("%w: %w", backstore.ErrLost, err)
 	}
 	return n, failed("write through", off, len(p), n, err)
 }
