@@ -56,6 +56,9 @@ func (f *fake) Faults(lun string) ([]provision.FaultStatus, error) {
 func (f *fake) SetFaults(lun string, words []string) error {
 	return f.call("set faults %s %q", lun, words)
 }
+func (f *fake) Recover(_ context.Context, lun string, r provision.Recovery) error {
+	return f.call("recover %s %v", lun, r)
+}
 func (f *fake) Targets() ([]provision.TargetStatus, error) {
 	if err := f.call("targets"); err != nil {
 		return nil, err
@@ -156,6 +159,7 @@ func TestClientAndServer(t *testing.T) {
 		}
 		check(c.SetFaults(ctx, "a", []string{"torn", "error=EIO on=read"}))
 		check(c.SetFaults(ctx, "a", nil))
+		check(c.Recover(ctx, "a", provision.Recovery{TakeImage: true}))
 		r, err := c.Reservations(ctx)
 		if check(err); len(r) != 1 || r[0].LUN != "a" {
 			t.Errorf("reservations %+v", r)
@@ -174,7 +178,7 @@ func TestClientAndServer(t *testing.T) {
 		if check(err); len(change.Changes) != 1 {
 			t.Errorf("change %+v", change)
 		}
-		want := "sessions,logout 65535,luns,access a/b c 3 standby,faults a,set faults a [\"torn\" \"error=EIO on=read\"],set faults a [],reservations ,clear ä,jobs,job a/1,cancel 2,reload"
+		want := "sessions,logout 65535,luns,access a/b c 3 standby,faults a,set faults a [\"torn\" \"error=EIO on=read\"],set faults a [],recover a to serve the image that is there now,reservations ,clear ä,jobs,job a/1,cancel 2,reload"
 		if got := strings.Join(f.calls, ","); got != want {
 			t.Errorf("calls\n%s\nwant\n%s", got, want)
 		}
@@ -252,6 +256,7 @@ func TestErrorsOfTheDaemon(t *testing.T) {
 	}{
 		{&provision.UnknownError{What: "LUN", Name: "b", Known: []string{"a"}}, 404},
 		{&provision.WordError{Word: "tron", Err: errors.New("is not known")}, 400},
+		{&provision.RecoveryError{LUN: "a", Err: errors.New("there is nothing to recover")}, 422},
 		{provision.ErrStopped, 503},
 		{&Refusal{errors.New("san.toml:3: lun.size: is none")}, 422},
 		{errors.New("anything else"), 500},

@@ -21,6 +21,7 @@ func (s *Server) routes() *http.ServeMux {
 		"DELETE /sessions/{tsih}":               s.logout,
 		"GET /luns":                             func(*http.Request) (any, error) { return s.daemon.LUNs() },
 		"PUT /luns/{lun}/access-states/{group}": s.setAccessState,
+		"POST /luns/{lun}/recover":              s.recover,
 		"GET /luns/{lun}/faults":                s.faults,
 		"PUT /luns/{lun}/faults":                s.setFaults,
 		"GET /targets":                          func(*http.Request) (any, error) { return s.daemon.Targets() },

@@ -37,6 +37,7 @@ type Daemon interface {
 	Logout(ctx context.Context, tsih uint16) error
 	LUNs() ([]provision.LUNStatus, error)
 	SetAccessState(lun string, group uint16, state string) error
+	Recover(ctx context.Context, lun string, allowed provision.Recovery) error
 	Faults(lun string) ([]provision.FaultStatus, error)
 	SetFaults(lun string, words []string) error
 	Targets() ([]provision.TargetStatus, error)
@@ -174,6 +175,7 @@ func statusOf(err error) int {
 		refusal *Refusal
 		request *requestError
 		word    *provision.WordError
+		refused *provision.RecoveryError
 		large   *http.MaxBytesError
 		busy    *job.BusyError
 		ended   *provision.JobEndedError
@@ -193,7 +195,7 @@ func statusOf(err error) int {
 		return http.StatusBadRequest
 	case errors.As(err, &unknown):
 		return http.StatusNotFound
-	case errors.As(err, &refusal):
+	case errors.As(err, &refusal), errors.As(err, &refused):
 		return http.StatusUnprocessableEntity
 	case errors.Is(err, provision.ErrStopped), errors.Is(err, provision.ErrEnded):
 		return http.StatusServiceUnavailable

@@ -22,9 +22,10 @@ import (
 // A change is the way from what runs to what is wanted.
 type change struct {
 	*Provisioner
-	plan   *plan
-	before *running // nil: nothing
-	next   *running
+	plan    *plan
+	before  *running // nil: nothing
+	next    *running
+	renewal *renewal // nil: the plan decides what changes
 
 	bound    []portal // portals that are new
 	opened   []*unit  // units that are new
@@ -36,8 +37,8 @@ type change struct {
 
 // prepare makes everything that plan wants and does not run yet, and lets nobody
 // see it.
-func (p *Provisioner) prepare(ctx context.Context, plan *plan) (*change, error) {
-	c := &change{Provisioner: p, plan: plan, before: p.now.Load()}
+func (p *Provisioner) prepare(ctx context.Context, plan *plan, renewal *renewal) (*change, error) {
+	c := &change{Provisioner: p, plan: plan, before: p.now.Load(), renewal: renewal}
 	limits := limitsOf(plan.Config)
 	c.next = &running{
 		plan: plan, patience: limits.DrainTimeout + limits.HangBound,
@@ -158,6 +159,13 @@ func (c *change) running(name string) *unit {
 // openOne keeps the unit of l, or makes it, or notes that it has to be made anew.
 func (c *change) openOne(ctx context.Context, l configs.LUN) error {
 	if u := c.running(l.Name); u != nil {
+		if c.renewal != nil {
+			if u == c.renewal.unit {
+				c.altered = append(c.altered, u)
+			}
+			c.next.units[l.Name] = u
+			return nil
+		}
 		kept := u.with(l)
 		if kept == nil {
 			if !u.mayReopen() {
@@ -178,7 +186,7 @@ func (c *change) openOne(ctx context.Context, l configs.LUN) error {
 			c.complain("%s", warning)
 		}
 	}
-	u, err := c.newUnit(ctx, l, c.next.state, limitsOf(c.plan.Config).HangBound)
+	u, err := c.newUnit(ctx, l, c.next.state, limitsOf(c.plan.Config).HangBound, opening{})
 	if err != nil {
 		return c.explainLocked(l, err)
 	}
@@ -233,6 +241,10 @@ func (c *change) commit(ctx context.Context) {
 // reopen closes a unit and makes it again as it is wanted now; if that fails, as it
 // was before.
 func (c *change) reopen(ctx context.Context, u *unit) {
+	if c.renewal != nil {
+		c.renewUnit(ctx, u)
+		return
+	}
 	name := u.config.Name
 	l := c.plan.LUNs[slices.IndexFunc(c.plan.LUNs, func(l configs.LUN) bool { return l.Name == name })]
 	if l.Path == u.config.Path && u.medium != nil && u.image != nil && u.image.Lost() {
@@ -247,10 +259,10 @@ func (c *change) reopen(ctx context.Context, u *unit) {
 		c.complain("%v", err)
 	}
 	hangBound := limitsOf(c.plan.Config).HangBound
-	again, err := c.newUnit(ctx, l, c.next.state, hangBound)
+	again, err := c.newUnit(ctx, l, c.next.state, hangBound, opening{})
 	if err != nil {
 		c.complain("LUN %q keeps its old settings: %v", name, err)
-		if again, err = c.newUnit(context.WithoutCancel(ctx), u.config, c.next.state, hangBound); err != nil {
+		if again, err = c.newUnit(context.WithoutCancel(ctx), u.config, c.next.state, hangBound, opening{}); err != nil {
 			gone := *u
 			gone.medium, gone.closed, gone.failure = nil, false, err
 			c.next.units[name] = &gone // answers BUSY; the next Apply tries again

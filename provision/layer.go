@@ -11,6 +11,7 @@ import (
 	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/backstore/fault"
 	"github.com/isantarget/isantarget/configs"
+	"github.com/isantarget/isantarget/scsi"
 )
 
 // A layerer puts a layer of the configuration of u upon a store.
@@ -156,6 +157,18 @@ func (p *Provisioner) breakable(lun string) (*unit, error) {
 	return u, err
 }
 
+// powerOn has the unit be as a disk is after a loss of power: it holds what it was
+// told to keep, and tells all initiators.
+func (u *unit) powerOn() error {
+	u.watch.saving.Wait()
+	u.breaker.store.Mend()
+	if err := u.device.Trust(); err != nil {
+		return err
+	}
+	u.lu.Attention(scsi.ASCPowerOnOccurred, nil, nil)
+	return u.forgetLoss(u.keep)
+}
+
 // Faults are the faults in force in a LUN.
 func (p *Provisioner) Faults(lun string) ([]FaultStatus, error) {
 	u, err := p.breakable(lun)
@@ -180,8 +193,15 @@ func (p *Provisioner) SetFaults(lun string, words []string) error {
 		}
 		list = append(list, f)
 	}
+	off := u.breaker.store.Off()
 	u.breaker.set(u.config, list)
 	log := p.log.WithField("lun", lun)
+	if off { // what came after the cut was refused, and who asked for a flush knows
+		if err := u.powerOn(); err != nil {
+			return err
+		}
+		log.Warn("there is power again; what was not flushed before the cut is lost")
+	}
 	if len(list) == 0 {
 		log.Warn("the operator cleared the faults")
 	}

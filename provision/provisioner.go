@@ -35,6 +35,7 @@ type Provisioner struct {
 	openers  map[configs.Kind]opener
 
 	applying sync.Mutex              // one Apply at a time
+	watching func()                  // ends the watcher; nil: there is none
 	now      atomic.Pointer[running] // nil: nothing runs
 	hanging  hangingUnits
 	jobs     job.Board
@@ -80,7 +81,7 @@ func (p *Provisioner) applyRecorded(ctx context.Context, want configs.Config, re
 		return Report{}, err
 	}
 	p.jobs.Open()
-	c, err := p.prepare(ctx, plan)
+	c, err := p.prepare(ctx, plan, nil)
 	if err != nil {
 		return Report{}, err
 	}
@@ -90,6 +91,9 @@ func (p *Provisioner) applyRecorded(ctx context.Context, want configs.Config, re
 	c.commit(ctx)
 	p.now.Store(c.next)
 	c.removeUnits()
+	if c.before == nil {
+		p.startWatching()
+	}
 	report := c.report()
 	p.tell(report, c.before == nil)
 	return report, nil
@@ -102,7 +106,7 @@ func (p *Provisioner) tell(report Report, start bool) {
 	}
 	for _, l := range report.LUNs {
 		if l.Failure != nil {
-			p.log.WithField("lun", l.Name).WithError(l.Failure).Error("the LUN is not ready: its store cannot be opened; mend it and reload")
+			p.log.WithField("lun", l.Name).WithError(l.Failure).Error("the LUN is not ready: its store cannot be opened; it is served as soon as it can be")
 		}
 	}
 	if !start {
@@ -124,6 +128,7 @@ func (p *Provisioner) stop(ctx context.Context) error {
 	if last == nil {
 		return nil
 	}
+	p.stopWatching()
 	quiet := make(chan error, 1)
 	go func() {
 		var jobs sync.WaitGroup

@@ -48,6 +48,7 @@ type LUNStatus struct {
 	Size     int64        `json:"size"` // bytes; 0 while there is no medium
 	Serial   string       `json:"serial"`
 	NotReady string       `json:"not-ready"` // why; empty: it is ready
+	Alerts   []string     `json:"alerts"`    // what the operator should see to, though it serves
 	Faults   []string     `json:"faults"`    // that are in force on purpose, in words
 	Paths    []PathStatus `json:"paths"`
 }
@@ -189,7 +190,7 @@ func (p *Provisioner) LUNs() ([]LUNStatus, error) {
 }
 
 func (u *unit) status() LUNStatus {
-	s := LUNStatus{Name: u.config.Name, Kind: string(kind(u.config)), Path: u.config.Path, Serial: u.lu.Identity.Serial, Faults: []string{}, Paths: []PathStatus{}}
+	s := LUNStatus{Name: u.config.Name, Kind: string(kind(u.config)), Path: u.config.Path, Serial: u.lu.Identity.Serial, Alerts: u.alerts(), Faults: []string{}, Paths: []PathStatus{}}
 	if u.medium != nil {
 		s.Size = u.medium.Geometry().Size
 	}
@@ -210,6 +211,18 @@ func (u *unit) status() LUNStatus {
 		}
 	}
 	return s
+}
+
+// alerts are what the operator should see to, though the LUN serves.
+func (u *unit) alerts() []string {
+	list := []string{}
+	if u.medium != nil && u.medium.Lost() != nil {
+		list = append(list, fmt.Sprintf("writes are refused, for %v; to go on: isantarget lun recover %s --accept-loss", u.medium.Lost(), u.config.Name))
+	}
+	if u.displaced() {
+		list = append(list, fmt.Sprintf("its image is not at %s any more, and is lost when the daemon ends", u.config.Path))
+	}
+	return list
 }
 
 // SetAccessState brings the target port group of a LUN into a state, in the word of

@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/backstore/fault"
 	"github.com/isantarget/isantarget/configs"
@@ -23,16 +25,22 @@ import (
 type unit struct {
 	config configs.LUN
 	medium *backstore.Medium // nil: it could not be opened, and failure says why
+	base   backstore.Store   // below the layers; nil as medium is
 	image  image             // nil: the store is none
 	device *sbc.Device
 	lu     *scsi.LogicalUnit
 	report func(error) // tells the operator
+	log    *logrus.Entry
+	keep   *state.Directory
+	watch  *watch
+	expect string // the identity of its image, as far as there was one
 
 	breaker *breaker           // nil: it does not break on demand
 	struck  func(fault.Strike) // tells the operator that it did
 
 	made     bool // there was no image, and we made it
 	returned bool // made, for a LUN that had an image once
+	replaced bool // another image was at this path when it was served last
 	closed   bool // by remove: the store is given back
 	failure  error
 }
@@ -126,18 +134,34 @@ func (u *unit) shut() error {
 		return nil
 	}
 	u.device.Close()
-	return errors.Join(u.sync(), u.close())
+	err := errors.Join(u.sync(), u.close())
+	u.watch.saving.Wait()
+	return err
 }
 
 // newUnit opens the LUN l. An error refuses the configuration; where the image
 // alone is in trouble the unit is made without it.
-func (p *Provisioner) newUnit(ctx context.Context, l configs.LUN, keep *state.Directory, hangBound time.Duration) (*unit, error) {
+func (p *Provisioner) newUnit(ctx context.Context, l configs.LUN, keep *state.Directory, hangBound time.Duration, how opening) (*unit, error) {
 	log := p.log.WithField("lun", l.Name)
-	u := &unit{config: l, struck: logStrikes(log), report: func(err error) { log.WithError(err).Error("the LUN reports an error") }}
-	if err := u.open(func(l configs.LUN) (backstore.Store, error) { return p.openStore(ctx, l) }); err != nil {
+	u := &unit{config: l, log: log, keep: keep, watch: &watch{}, expect: how.expect, struck: logStrikes(log)}
+	u.report = func(err error) {
+		if errors.Is(err, backstore.ErrLost) {
+			u.reportLoss(err)
+			return
+		}
+		log.WithError(err).Error("the LUN reports an error")
+	}
+	if how.do == nil {
+		how.do = func(l configs.LUN) (backstore.Store, error) { return p.openStore(ctx, l) }
+	}
+	known, err := known(keep, l)
+	if err != nil {
 		return nil, err
 	}
-	if err := u.present(keep, p.revision); err != nil {
+	if err := u.open(how, known); err != nil {
+		return nil, err
+	}
+	if err := u.present(keep, p.revision, how.accept); err != nil {
 		return nil, errors.Join(err, u.discard())
 	}
 	u.lu.Report = u.report
@@ -169,12 +193,14 @@ func (p *Provisioner) openStore(ctx context.Context, l configs.LUN) (store backs
 }
 
 // open opens the store and makes the device.
-func (u *unit) open(do func(configs.LUN) (backstore.Store, error)) error {
+func (u *unit) open(how opening, known bool) error {
 	missing := isMissing(u.config)
-	store, err := do(u.config)
+	store, err := how.openStore(u.config, known)
 	if err == nil {
+		u.base = store
 		if u.image, _ = store.(image); u.image != nil {
 			u.made = u.image.Created() // it may have come since we looked
+			u.returned = u.made && known
 		}
 		store, err = u.stack(store)
 		u.medium = backstore.Bind(store)
@@ -185,9 +211,9 @@ func (u *unit) open(do func(configs.LUN) (backstore.Store, error)) error {
 			return nil
 		}
 		err = errors.Join(err, u.medium.Close())
-		u.medium, u.breaker = nil, nil
+		u.medium, u.base, u.image, u.breaker = nil, nil, nil, nil
 	}
-	if err := refusal(u.config, missing, err); err != nil {
+	if err := refusal(u.config, missing, err); err != nil && !how.again && !(missing && known) {
 		return err
 	}
 	u.failure = err
@@ -209,9 +235,8 @@ func (u *unit) options() sbc.Options {
 }
 
 // present gives the device its identity and makes the logical unit.
-func (u *unit) present(keep *state.Directory, revision string) error {
+func (u *unit) present(keep *state.Directory, revision string, accept bool) error {
 	id := scsi.Identity{Name: u.config.Name, Serial: u.config.Serial, Revision: revision}
-	u.returned = u.made && keep.Knows(u.config.Name)
 	if id.Serial == "" {
 		var err error
 		if id.Serial, err = keep.Serial(u.config.Name); err != nil {
@@ -222,7 +247,10 @@ func (u *unit) present(keep *state.Directory, revision string) error {
 	if u.lu, err = scsi.NewLogicalUnit(id, u.device, keep); err != nil {
 		return fmt.Errorf("LUN %q cannot be presented; what it saved is in %s: %w", u.config.Name, filepath.Join(keep.Path(), "lu", id.String()), err)
 	}
-	return nil
+	if u.medium == nil {
+		return nil
+	}
+	return errors.Join(u.rememberImage(), u.rememberLoss(accept))
 }
 
 // sync makes durable what the LUN was told to keep.
@@ -262,8 +290,10 @@ func (u *unit) discard() error {
 func (u *unit) warnings() []string {
 	var w []string
 	if u.returned {
-		w = append(w, fmt.Sprintf("LUN %q was served before, but its image %s was missing: a new, empty one was made; "+
-			"if the file system of the old one is not mounted, stop, mount it, and remove what was made", u.config.Name, u.config.Path))
+		w = append(w, fmt.Sprintf("LUN %q was served before, but its image %s was missing: a new, empty one was made, as the operator said", u.config.Name, u.config.Path))
+	}
+	if u.replaced {
+		w = append(w, fmt.Sprintf("LUN %q: its image %s is another file than the one that was served before, under the same identity; if that is not meant, stop, and put the old one back", u.config.Name, u.config.Path))
 	}
 	if u.medium != nil && u.config.Size > 0 && u.medium.Geometry().Size != int64(u.config.Size) {
 		w = append(w, fmt.Sprintf("LUN %q keeps the size of its image, %v; the configuration says %v", u.config.Name, configs.Size(u.medium.Geometry().Size), u.config.Size))

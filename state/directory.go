@@ -67,6 +67,26 @@ func (d *Directory) Save(id scsi.Identity, kind string, record []byte) error {
 	return d.replace(name, record)
 }
 
+// Forget removes a record durably. There need not be one.
+func (d *Directory) Forget(id scsi.Identity, kind string) error {
+	name, err := d.unitRecord(id, kind)
+	if err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch err := d.disk.remove(name); {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("state: cannot forget %s: %w", name, bare(err))
+	}
+	if err := d.disk.flush(filepath.Dir(name)); err != nil {
+		return fmt.Errorf("state: cannot forget %s: %w", name, bare(err))
+	}
+	return nil
+}
+
 // unitRecord is the file of a record of a logical unit.
 func (d *Directory) unitRecord(id scsi.Identity, kind string) (string, error) {
 	if kind == "" || strings.Trim(kind, "abcdefghijklmnopqrstuvwxyz-") != "" {

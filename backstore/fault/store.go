@@ -47,6 +47,7 @@ type Store struct {
 	comparer  backstore.Comparer
 	tryReader backstore.TryReader
 	tryWriter backstore.TryWriter
+	teller    backstore.SpaceTeller
 
 	set        atomic.Pointer[faults] // nil: none
 	syncFailed atomic.Pointer[error]
@@ -97,6 +98,7 @@ func New(below backstore.Store, o Options) (*Store, error) {
 	s.comparer, _ = below.(backstore.Comparer)
 	s.tryReader, _ = below.(backstore.TryReader)
 	s.tryWriter, _ = below.(backstore.TryWriter)
+	s.teller, _ = below.(backstore.SpaceTeller)
 	return s, nil
 }
 
@@ -135,6 +137,10 @@ func (s *Store) Faults() []Status {
 	}
 	return list
 }
+
+// Mend forgets that a sync has failed, for a store that cannot be opened anew: who
+// calls it knows that something may be lost.
+func (s *Store) Mend() { s.syncFailed.Store(nil) }
 
 // Off tells whether a power cut has happened, and the power is still off.
 func (s *Store) Off() bool {
@@ -546,6 +552,9 @@ func (s *Store) ExtentAt(off, length int64) (backstore.Extent, error) {
 	}
 	return s.mapper.ExtentAt(off, length)
 }
+
+// Space implements backstore.SpaceTeller.
+func (s *Store) Space() (backstore.Space, error) { return s.teller.Space() }
 
 // CopyAt implements backstore.Copier. What another layer of this kind reads for it,
 // the faults of that one meet.

@@ -26,6 +26,7 @@ func lunCommand() *cli.Command {
 			Flags:  planeFlags(),
 			Action: ask([]string{"NAME", "GROUP", "STATE"}, setAccessState),
 		},
+		recoverCommand(),
 		faultCommand())
 }
 
@@ -37,6 +38,9 @@ func lunRow(l provision.LUNStatus) []string {
 	state := "ready"
 	if l.NotReady != "" {
 		state = "not ready: " + l.NotReady
+	}
+	for _, alert := range l.Alerts {
+		state += "; " + alert
 	}
 	if len(l.Faults) > 0 {
 		state += ", breaks on purpose: " + strings.Join(l.Faults, ", ")

@@ -70,6 +70,7 @@ type Device struct {
 	writeThrough atomic.Bool                      // WCE=0
 	ejected      atomic.Bool
 	gone         atomic.Pointer[probe] // set: the medium has failed with ErrGone
+	suspect      atomic.Bool           // the medium has failed since Suspect was asked
 
 	pace       writePace
 	scratch    scratch
@@ -159,6 +160,10 @@ func (d *Device) Swap(m *backstore.Medium) (old *backstore.Medium) {
 
 // Medium is what the device serves at this moment; nil for none.
 func (d *Device) Medium() *backstore.Medium { return d.medium.Load() }
+
+// Suspect tells whether the medium has failed a command since Suspect was asked last,
+// or is gone: whether it is worth a look.
+func (d *Device) Suspect() bool { return d.suspect.Swap(false) || d.gone.Load() != nil }
 
 // Sync makes durable all that was written.
 func (d *Device) Sync() error {

@@ -29,6 +29,9 @@ func (d *Device) mediumError(m *backstore.Medium, err error, off int64, code scs
 	if errors.As(err, &sense) {
 		return sense
 	}
+	if !d.suspect.Load() {
+		d.suspect.Store(true)
+	}
 	var at *backstore.Error
 	nowhere := errors.As(err, &at) && at.Length == 0 // a Sync that failed
 	if at != nil && !nowhere {

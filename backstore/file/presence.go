@@ -1,0 +1,46 @@
+package file
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/isantarget/isantarget/backstore"
+)
+
+// Identity names the file that is open, beyond its path: another file in its place has
+// another one, also after a restart of the host. Empty: the file system does not tell
+// when files are born, so nothing is known.
+func (s *Store) Identity() string {
+	identity := ""
+	_ = s.descriptor.Control(func(fd int) error {
+		var st unix.Statx_t
+		err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_BTIME, &st)
+		if err == nil && st.Mask&unix.STATX_BTIME != 0 {
+			identity = fmt.Sprintf("inode %d of %d.%09d", st.Ino, st.Btime.Sec, st.Btime.Nsec)
+		}
+		return err
+	})
+	return identity
+}
+
+// Vanished is nil, or why the image cannot be reached any more, though it is open: its
+// file system was shut down or its server has forgotten it, its device was removed. It
+// wraps backstore.ErrGone. It reads, and may wait. An image that only has another name
+// now, or none, has not vanished: see Lost.
+func (s *Store) Vanished() error {
+	var st unix.Stat_t
+	if err := s.descriptor.Control(func(fd int) error { return unix.Fstat(fd, &st) }); err != nil {
+		return fmt.Errorf("%w: %w", backstore.ErrGone, err)
+	}
+	if _, err := os.Stat(s.path); errors.Is(err, unix.ESTALE) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO) {
+		return fmt.Errorf("%w: %w", backstore.ErrGone, err)
+	}
+	return s.descriptor.Vanished(st.Dev, s.Geometry().Size)
+}
+
+// Forget drops the image from the page cache: what is read afterwards is what the disk
+// has. It is for an image whose sync has failed, before it is opened anew.
+func (s *Store) Forget() error { return s.descriptor.Forget() }
