@@ -81,6 +81,17 @@ func (f *fake) Reload(context.Context) (Change, error) {
 	return Change{Changes: []string{"LUN b added"}}, f.call("reload")
 }
 
+func (f *fake) Version() string    { return "1.0" }
+func (f *fake) Warnings() []string { return nil }
+func (f *fake) Apply(_ context.Context, file string) (Change, error) {
+	return Change{}, f.call("apply %s", file)
+}
+func (f *fake) Forecast(name, dir, text string) (provision.Forecast, error) {
+	return provision.Forecast{Warnings: []string{"w"}}, f.call("forecast %s %s %s", name, dir, text)
+}
+func (f *fake) Export() (configs.Config, error) {
+	return configs.Config{State: "/state"}, f.call("export")
+}
 func (f *fake) Objects(t configs.Table) []provision.ObjectStatus {
 	f.call("objects %s", t)
 	return []provision.ObjectStatus{{Table: t, Name: "a"}}
@@ -232,8 +243,8 @@ func TestBadRequests(t *testing.T) {
 		{"PUT", "/luns/a/access-states/1", `{"stat": "standby"}`, 400, `unknown field "stat"`},
 		{"PUT", "/luns/a/access-states/1", `{"state": 1}`, 400, "cannot unmarshal number"},
 		{"PUT", "/luns/a/access-states/1", `{"state": "standby"}{}`, 400, "something stands behind it"},
-		{"PUT", "/luns/a/access-states/1", `{"state": "` + strings.Repeat("x", maxBody) + `"}`, 413, "longer than 65536 bytes"},
-		{"POST", "/reload", strings.Repeat("x", maxBody+1), 413, "longer than 65536 bytes"},
+		{"PUT", "/luns/a/access-states/1", `{"state": "` + strings.Repeat("x", maxBody) + `"}`, 413, "longer than 4194304 bytes"},
+		{"POST", "/reload", strings.Repeat("x", maxBody+1), 413, "longer than 4194304 bytes"},
 		{"GET", "/targets", "", 500, "a bug of isantarget"},
 	} {
 		status, said := request(t, socket, c.method, c.path, c.body)

@@ -140,6 +140,33 @@ func (c *Client) Edit(ctx context.Context, b Batch) (done Changed, err error) {
 	return done, err
 }
 
+// Apply has the daemon apply a file, if it is its configuration file.
+func (c *Client) Apply(ctx context.Context, file string) (done Changed, err error) {
+	err = c.do(ctx, http.MethodPost, "/apply", application{file}, &done)
+	return done, err
+}
+
+// Forecast says what the configuration file would change if it said text. name and dir
+// are as for [configs.Parse].
+func (c *Client) Forecast(ctx context.Context, name, dir, text string) (f provision.Forecast, err error) {
+	err = c.do(ctx, http.MethodPost, "/plan", candidate{name, dir, text}, &f)
+	return f, err
+}
+
+// Export is the whole configuration that runs, as a TOML file.
+func (c *Client) Export(ctx context.Context) (string, error) {
+	var text string
+	err := c.do(ctx, http.MethodGet, "/config?format=toml", nil, &text)
+	return text, err
+}
+
+// ExportJSON is the same as JSON.
+func (c *Client) ExportJSON(ctx context.Context) (json.RawMessage, error) {
+	var text json.RawMessage
+	err := c.do(ctx, http.MethodGet, "/config", nil, &text)
+	return text, err
+}
+
 // do sends a request with body as JSON, if it is not nil, and reads the answer into
 // out, if that is not nil.
 func (c *Client) do(ctx context.Context, method, path string, body, out any) error {
@@ -171,6 +198,11 @@ func (c *Client) do(ctx context.Context, method, path string, body, out any) err
 	}
 	if out == nil {
 		return nil
+	}
+	if text, ok := out.(*string); ok { // not JSON
+		b, err := io.ReadAll(response.Body)
+		*text = string(b)
+		return err
 	}
 	if err := json.NewDecoder(response.Body).Decode(out); err != nil {
 		return fmt.Errorf("the answer of the daemon at %s cannot be read: %w", c.socket, err)

@@ -1,6 +1,7 @@
 // Package admin is the plane by which a running daemon is looked at and changed:
 // HTTP with JSON on a Unix socket in its state directory, and a client for it.
 //
+//	GET    /status                          all of what follows, at one glance
 //	GET    /sessions                        who is logged in
 //	DELETE /sessions/{tsih}                 log an initiator out
 //	GET    /luns                            the LUNs, and the access state of each path
@@ -13,6 +14,9 @@
 //	GET    /jobs/{job}                      one of them
 //	DELETE /jobs/{job}                      ask it to end; when it has, its state is final
 //	POST   /reload                          apply the configuration file again
+//	POST   /apply                           {"file": "/..."}: the same, if that is the file
+//	POST   /plan                            {"name", "dir", "text"}: what the file would change if it said text
+//	GET    /config                          the whole configuration that runs; ?format=toml as a file
 //	GET    /config/{table}                  the objects of a table of the configuration: lun, target, ...
 //	POST   /config/{table}                  make one; the body has the keys of the TOML table
 //	GET    /config/{table}/{name}           one of them, with its version as ETag

@@ -2,8 +2,10 @@ package admin
 
 import (
 	"net/http"
+	"path/filepath"
 	"strconv"
 
+	"github.com/isantarget/isantarget/configs"
 	"github.com/isantarget/isantarget/provision"
 )
 
@@ -17,6 +19,7 @@ type done struct{}
 func (s *Server) routes() *http.ServeMux {
 	mux := http.NewServeMux()
 	for pattern, do := range map[string]route{
+		"GET /status":                           s.status,
 		"GET /sessions":                         func(*http.Request) (any, error) { return s.daemon.Sessions() },
 		"DELETE /sessions/{tsih}":               s.logout,
 		"GET /luns":                             func(*http.Request) (any, error) { return s.daemon.LUNs() },
@@ -32,6 +35,9 @@ func (s *Server) routes() *http.ServeMux {
 		"GET /jobs/{job}":                       func(r *http.Request) (any, error) { return s.daemon.Job(r.PathValue("job")) },
 		"DELETE /jobs/{job}":                    func(r *http.Request) (any, error) { return done{}, s.daemon.CancelJob(r.PathValue("job")) },
 		"POST /reload":                          func(r *http.Request) (any, error) { return s.daemon.Reload(r.Context()) },
+		"POST /apply":                           s.apply,
+		"POST /plan":                            s.plan,
+		"GET /config":                           func(*http.Request) (any, error) { return s.daemon.Export() },
 		"GET /config/{table}":                   s.objects,
 		"POST /config/{table}":                  s.createObject,
 		"GET /config/{table}/{name}":            s.object,
@@ -45,6 +51,10 @@ func (s *Server) routes() *http.ServeMux {
 				fail(w, statusOf(err), err)
 				return
 			}
+			if c, ok := v.(configs.Config); ok && r.URL.Query().Get("format") == "toml" {
+				send(w, http.StatusOK, "application/toml", []byte(c.TOML()))
+				return
+			}
 			if o, ok := v.(provision.ObjectStatus); ok {
 				w.Header().Set("ETag", strconv.Quote(o.Version))
 			}
@@ -52,6 +62,40 @@ func (s *Server) routes() *http.ServeMux {
 		})
 	}
 	return mux
+}
+
+// A candidate is the body of a request for a plan.
+type candidate struct {
+	Name string `json:"name"` // of the file, for errors
+	Dir  string `json:"dir"`  // where relative paths start: absolute
+	Text string `json:"text"` // TOML
+}
+
+func (s *Server) plan(r *http.Request) (any, error) {
+	var want candidate
+	if err := decode(r, &want); err != nil {
+		return nil, err
+	}
+	if !filepath.IsAbs(want.Dir) {
+		return nil, &requestError{"dir, where relative paths start, has to be absolute"}
+	}
+	return s.daemon.Forecast(want.Name, want.Dir, want.Text)
+}
+
+// An application is the body of a request to apply a file.
+type application struct {
+	File string `json:"file"` // absolute
+}
+
+func (s *Server) apply(r *http.Request) (any, error) {
+	var want application
+	if err := decode(r, &want); err != nil {
+		return nil, err
+	}
+	if !filepath.IsAbs(want.File) {
+		return nil, &requestError{"file has to be an absolute path"}
+	}
+	return s.daemon.Apply(r.Context(), want.File)
 }
 
 // number reads a number of 16 bits in the path of r.

@@ -22,7 +22,7 @@ import (
 
 // The bounds of a request.
 const (
-	maxBody   = 64 << 10
+	maxBody   = 4 << 20 // a configuration of thousands of LUNs
 	maxHeader = 16 << 10
 
 	headerBound = 10 * time.Second
@@ -46,8 +46,19 @@ type Daemon interface {
 	Jobs() []job.Status
 	Job(id string) (job.Status, error)
 	CancelJob(id string) error
+	Version() string
+	// Warnings are what is probably not meant of the configuration that runs.
+	Warnings() []string
 	// Reload applies the configuration file again. A *Refusal has changed nothing.
 	Reload(ctx context.Context) (Change, error)
+
+	// Apply is Reload, if file is the configuration file of the daemon.
+	Apply(ctx context.Context, file string) (Change, error)
+	// Forecast says what Reload would change if the configuration file, called name and in
+	// dir, said text.
+	Forecast(name, dir, text string) (provision.Forecast, error)
+	// Export is the whole configuration that runs, with serials.
+	Export() (configs.Config, error)
 
 	// Objects are those of the configuration, of a table; Object is the one of a name.
 	Objects(configs.Table) []provision.ObjectStatus
@@ -211,13 +222,20 @@ func fail(w http.ResponseWriter, status int, err error) {
 }
 
 func answer(w http.ResponseWriter, status int, v any) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetIndent("", "  ")
+	e.Encode(v)
+	send(w, status, "application/json", b.Bytes())
+}
+
+// send sends an answer; if the peer is gone there is nobody to tell.
+func send(w http.ResponseWriter, status int, kind string, body []byte) {
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeBound))
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	e.Encode(v) // if the peer is gone there is nobody to tell
+	w.Write(body)
 }
 
 // A requestError is a request that makes no sense.

@@ -17,37 +17,52 @@ type Map struct {
 
 func (m *Map) setDefaults() { m.Number = -1 }
 
-// maps adds the LUN maps from outside to their targets.
+// maps adds the LUN maps from outside to their targets: those that are asked for just now
+// last, so that errors are about them.
 func (k checker) maps() {
-	for i, m := range k.config.Maps {
-		at := fmt.Sprintf("map[%d]", i)
-		t, ok := k.target(m.Target, at, "map")
-		switch {
-		case !ok:
-			continue
-		case m.LUN == "":
-			k.fail(at, `this map names no LUN; add lun = "..."`)
-			continue
-		case m.Number < 0:
-			k.fail(at, "this map of LUN %q has no number; add number = 1, or another that is free", m.LUN)
-			continue
-		case m.Number > maxLUN:
-			k.fail(at+".number", "%d is not a LUN number; write one of 0 to %d", m.Number, maxLUN)
-			continue
+	for _, asked := range []bool{false, true} {
+		for i, m := range k.config.Maps {
+			at := fmt.Sprintf("map[%d]", i)
+			if o, made := k.objects[at]; (made && o.File == "") == asked {
+				k.addMap(m, at)
+			}
 		}
-		target := &k.config.Targets[t]
-		path := fmt.Sprintf("target[%d].luns.%d", t, m.Number)
-		if _, taken := target.LUNs[m.Number]; taken {
-			where, _ := k.where(path)
-			k.fail(at+".number", "the number %d of target %s is already given at %s", m.Number, target.Name, where)
-			continue
-		}
-		if target.LUNs == nil {
-			target.LUNs = map[int]string{}
-		}
-		target.LUNs[m.Number] = m.LUN
-		k.alias(at, path)
 	}
+}
+
+func (k checker) addMap(m Map, at string) {
+	t, ok := k.target(m.Target, at, "map")
+	switch {
+	case !ok:
+		return
+	case m.LUN == "":
+		k.fail(at, `this map names no LUN; add lun = "..."`)
+		return
+	case m.Number < 0:
+		k.fail(at, "this map of LUN %q has no number; add number = 1, or another that is free", m.LUN)
+		return
+	case m.Number > maxLUN:
+		k.fail(at+".number", "%d is not a LUN number; write one of 0 to %d", m.Number, maxLUN)
+		return
+	}
+	target := &k.config.Targets[t]
+	path := fmt.Sprintf("target[%d].luns.%d", t, m.Number)
+	if _, taken := target.LUNs[m.Number]; taken {
+		where, _ := k.where(path)
+		k.fail(at+".number", "the number %d of target %s is already given at %s", m.Number, target.Name, where)
+		return
+	}
+	for n, name := range target.LUNs {
+		if name == m.LUN {
+			k.fail(at, "LUN %q is already number %d of target %s; an initiator may see a disk once", m.LUN, n, target.Name)
+			return
+		}
+	}
+	if target.LUNs == nil {
+		target.LUNs = map[int]string{}
+	}
+	target.LUNs[m.Number] = m.LUN
+	k.alias(at, path)
 }
 
 // target is the index of the target of this name, which the table at path wants.
@@ -62,6 +77,10 @@ func (k checker) target(name, at, what string) (int, bool) {
 			return i, true
 		}
 		known = append(known, t.Name)
+	}
+	if o, made := k.objects[at]; made && o.File != "" {
+		k.fail(at+".target", "there is no target %s; this %s was made at run time: put the target back, or remove this file", name, what)
+		return 0, false
 	}
 	k.fail(at+".target", "there is no target %s%s", name, DidYouMean(name, known))
 	return 0, false

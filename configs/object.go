@@ -2,6 +2,7 @@ package configs
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -310,7 +311,7 @@ func listOf(v any) []any {
 type Placed struct {
 	Object
 	Made  bool   // at run time; else a person wrote it
-	Where string // file and line, or flag; empty: it is what there is where nothing is written
+	Where string // file and line, or flag; empty: nowhere, it is there because nothing is written
 }
 
 // Placed are the objects of a table, in the order of the configuration.
@@ -321,7 +322,7 @@ func (c Config) Placed(table Table) []Placed {
 		path := fmt.Sprintf("%s[%d]", table, i)
 		p := Placed{}
 		if table != PortalGroupTable || !c.source.unwritten {
-			p.Where = c.Where(path)
+			p.Where = cmp.Or(c.Where(path), c.Where(path+".name"), c.Where(path+".listen[0]"))
 		}
 		if p.Object, p.Made = c.source.objects[path]; !p.Made {
 			p.Object = Object{Table: table, tree: treeOf(c.written(list.Index(i)))}
@@ -333,9 +334,8 @@ func (c Config) Placed(table Table) []Placed {
 
 // Kept is the configuration when each object that was made at run time is kept, those of
 // files under their names there, and these objects.
-func (c Config) Kept(files map[string]string) (Config, []Object) {
+func (c Config) Kept(files map[string]string) Config {
 	c.source.objects, c.source.lines = maps.Clone(c.source.objects), maps.Clone(c.source.lines)
-	var all []Object
 	for _, at := range slices.Sorted(maps.Keys(c.source.objects)) {
 		o := c.source.objects[at]
 		if file := files[o.String()]; o.File == "" && file != "" {
@@ -345,9 +345,17 @@ func (c Config) Kept(files map[string]string) (Config, []Object) {
 				c.source.lines[at+path] = p
 			}
 		}
-		all = append(all, o)
 	}
-	return c, all
+	return c
+}
+
+// Made are the objects that were made at run time.
+func (c Config) Made() []Object {
+	var all []Object
+	for _, at := range slices.Sorted(maps.Keys(c.source.objects)) {
+		all = append(all, c.source.objects[at])
+	}
+	return all
 }
 
 // table is the list of tables under a key of the schema.

@@ -68,12 +68,17 @@ func (c *change) foundation(limits target.Limits) (err error) {
 		return err
 	}
 	n.absent, n.entity, n.state = b.absent, b.entity, b.state
+	return b.fixed(c.plan)
+}
+
+// fixed complains of what p has otherwise than what runs, and cannot change.
+func (r *running) fixed(p *plan) error {
 	var errs configs.Errors
-	if c.plan.State != b.plan.State {
-		errs = append(errs, c.plan.Errorf("state", "the state directory is %s and cannot change while LUNs are served; start the daemon anew", b.plan.State))
+	if p.State != r.plan.State {
+		errs = append(errs, p.Errorf("state", "the state directory is %s and cannot change while LUNs are served; start the daemon anew", r.plan.State))
 	}
-	if limits != limitsOf(b.plan.Config) {
-		errs = append(errs, c.plan.Errorf("limits", "the limits cannot change while LUNs are served; put the old ones back, or start the daemon anew"))
+	if limitsOf(p.Config) != limitsOf(r.plan.Config) {
+		errs = append(errs, p.Errorf("limits", "the limits cannot change while LUNs are served; put the old ones back, or start the daemon anew"))
 	}
 	if len(errs) > 0 {
 		return errs

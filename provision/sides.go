@@ -33,15 +33,15 @@ type Sides struct {
 
 	mu      sync.Mutex // one change at a time
 	ended   bool
-	config  configs.Config // that is applied; zero: nothing yet
-	objects []configs.Object
+	config  configs.Config   // that is applied; zero: nothing yet
+	objects []configs.Object // those of config
 
 	seen atomic.Pointer[configs.Config] // config, for those who only look
 }
 
 // set notes what is applied.
-func (s *Sides) set(c configs.Config, objects []configs.Object) {
-	s.config, s.objects = c, objects
+func (s *Sides) set(c configs.Config) {
+	s.config, s.objects = c, c.Made()
 	s.seen.Store(&c)
 }
 
@@ -57,21 +57,15 @@ var ErrEnded = errors.New("the daemon is stopping")
 
 // Load reads both sides, and applies nothing.
 func (s *Sides) Load() (configs.Config, error) {
-	c, _, err := s.load()
-	return c, err
-}
-
-func (s *Sides) load() (configs.Config, []configs.Object, error) {
 	alone, err := s.origin() // it says where the other side is
 	if err != nil && alone.State == "" {
-		return configs.Config{}, nil, err
+		return configs.Config{}, err
 	} // else what it lacks may have been made at run time
 	objects, err := keptObjects(alone.State)
 	if err != nil {
-		return configs.Config{}, nil, err
+		return configs.Config{}, err
 	}
-	both, err := s.origin(objects...)
-	return both, objects, err
+	return s.origin(objects...)
 }
 
 // keptObjects are the objects that a state directory keeps.
@@ -98,7 +92,7 @@ func (s *Sides) Reload(ctx context.Context) (configs.Config, Report, error) {
 	if s.ended {
 		return configs.Config{}, Report{}, ErrEnded
 	}
-	want, objects, err := s.load()
+	want, err := s.Load()
 	if err != nil {
 		return want, Report{}, err
 	}
@@ -106,7 +100,7 @@ func (s *Sides) Reload(ctx context.Context) (configs.Config, Report, error) {
 	if err != nil {
 		return want, Report{}, err
 	}
-	s.set(want, objects)
+	s.set(want)
 	return want, report, nil
 }
 

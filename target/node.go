@@ -218,6 +218,25 @@ func (h *nodeShape) decide(s *Session) (*Rule, error) {
 	return nil, errNoLongerAdmitted
 }
 
+// Foresee says what Configure would decide over a session: the index of the rule that
+// would admit it, or the error for which it would end. groups are tags. The session is
+// left alone.
+func (e *Entity) Foresee(tsih uint16, groups []uint16, rules []Rule) (int, error) {
+	s := e.session(tsih)
+	if s == nil {
+		return 0, ErrNoSession
+	}
+	shape := nodeShape{rules: rules}
+	if slices.Contains(groups, s.group.tag) {
+		shape.groups = []*PortalGroup{s.group}
+	}
+	rule, err := shape.decide(s)
+	if err != nil {
+		return 0, err
+	}
+	return slices.IndexFunc(rules, func(r Rule) bool { return r.Label == rule.Label }), nil
+}
+
 // serves tells whether g leads to the node.
 func (n *Node) serves(g *PortalGroup) bool { return slices.Contains(n.shape.Load().groups, g) }
 

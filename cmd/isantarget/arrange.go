@@ -7,11 +7,14 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
+// completionFlag is the last word when a shell asks what may come next.
+const completionFlag = "--generate-bash-completion"
+
 // arrange puts the flags of a command line before its other words, where package cli
 // looks for them: people write `lun create vm1 --size 1GiB`. What stands behind "--" is
 // left alone.
 func arrange(app *cli.App, args []string) []string {
-	if len(args) == 0 {
+	if len(args) == 0 || args[len(args)-1] == completionFlag {
 		return args
 	}
 	commands, flags, n := app.Commands, app.Flags, 1

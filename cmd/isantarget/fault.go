@@ -28,7 +28,10 @@ func faultCommand() *cli.Command {
 				if c.NArg() < 2 {
 					return fmt.Errorf("wants NAME FAULT...: %s NAME \"error=EIO on=read\"", c.Command.HelpName)
 				}
-				client := admin.NewClient(socketOf(c))
+				client, err := clientOf(c)
+				if err != nil {
+					return err
+				}
 				defer client.Close()
 				return client.SetFaults(c.Context, c.Args().First(), c.Args().Tail())
 			},

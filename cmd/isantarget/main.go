@@ -52,11 +52,12 @@ func application(stdout, stderr io.Writer) *cli.App {
 		ErrWriter:                 stderr,
 		DisableSliceFlagSeparator: true, // commas belong to --lun
 		HideHelpCommand:           true,
+		EnableBashCompletion:      true,
 		ExitErrHandler:            func(*cli.Context, error) {}, // run does it
 		Commands: []*cli.Command{
-			serveCommand(), checkCommand(), reloadCommand(),
+			serveCommand(), checkCommand(), planCommand(), applyCommand(), reloadCommand(), exportCommand(), statusCommand(),
 			targetCommand(), lunCommand(), portalCommand(), initiatorCommand(), sessionCommand(), reservationCommand(), jobCommand(),
-			healthcheckCommand(), versionCommand(),
+			healthcheckCommand(), completionCommand(), manCommand(), versionCommand(),
 		},
 	}
 	app.OnUsageError = usageError

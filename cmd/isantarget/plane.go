@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -18,9 +19,13 @@ import (
 func planeFlags() []cli.Flag {
 	return []cli.Flag{
 		text("socket", "ask the daemon at `FILE` (default: "+admin.SocketName+" in the state directory)"),
-		text("state", "ask the daemon with its state in `DIR` (default: ./"+configs.DefaultFlagsState+", or "+configs.DefaultState+")"),
+		text("state", "ask the daemon with its state in `DIR` (default: that of the configuration, or ./"+configs.DefaultFlagsState+" if a daemon has it)"),
+		text("config", "ask the daemon of the configuration `FILE` (default: "+defaultConfig+")"),
 	}
 }
+
+// defaultConfig is where a configuration is if nobody says.
+const defaultConfig = "/etc/isantarget/isantarget.toml"
 
 // listFlags are planeFlags for what prints a table.
 func listFlags() []cli.Flag {
@@ -28,18 +33,35 @@ func listFlags() []cli.Flag {
 }
 
 // socketOf is the socket of the daemon that is meant.
-func socketOf(c *cli.Context) string {
+func socketOf(c *cli.Context) (string, error) {
 	if socket := c.String("socket"); socket != "" {
-		return socket
+		return socket, nil
 	}
 	if state := c.String("state"); state != "" {
-		return filepath.Join(state, admin.SocketName)
+		return filepath.Join(state, admin.SocketName), nil
+	}
+	if file := c.String("config"); file != "" {
+		config, err := configs.Load(file)
+		if config.State == "" {
+			return "", err
+		}
+		return filepath.Join(config.State, admin.SocketName), nil
 	}
 	here := filepath.Join(configs.DefaultFlagsState, admin.SocketName)
 	if _, err := os.Stat(here); err == nil {
-		return here
+		return here, nil
 	}
-	return filepath.Join(configs.DefaultState, admin.SocketName)
+	config, _ := configs.Load(defaultConfig) // what is wrong with it is for others to say
+	return filepath.Join(cmp.Or(config.State, configs.DefaultState), admin.SocketName), nil
+}
+
+// clientOf is a client of the daemon that is meant.
+func clientOf(c *cli.Context) (*admin.Client, error) {
+	socket, err := socketOf(c)
+	if err != nil {
+		return nil, err
+	}
+	return admin.NewClient(socket), nil
 }
 
 // ask is an action that asks the daemon. It wants words behind the verb, no more and
@@ -50,7 +72,10 @@ func ask(words []string, do func(*cli.Context, *admin.Client) error) cli.ActionF
 			usage := strings.Join(append([]string{c.Command.HelpName}, words...), " ")
 			return fmt.Errorf("wants %s: %s", number(len(words)), usage)
 		}
-		client := admin.NewClient(socketOf(c))
+		client, err := clientOf(c)
+		if err != nil {
+			return err
+		}
 		defer client.Close()
 		return do(c, client)
 	}

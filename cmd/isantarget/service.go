@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -79,6 +80,34 @@ func (s *service) Reload(context.Context) (admin.Change, error) {
 		s.log.Warn(err)
 	}
 	return s.changed(report), nil
+}
+
+// Version is what this binary is.
+func (s *service) Version() string { return version() }
+
+// Apply is Reload, if file is the configuration file.
+func (s *service) Apply(ctx context.Context, file string) (admin.Change, error) {
+	if s.file == "" {
+		return admin.Change{}, &admin.Refusal{Err: errNoFile}
+	}
+	own, err := os.Stat(s.file)
+	if err != nil {
+		return admin.Change{}, &admin.Refusal{Err: fmt.Errorf("the configuration file of the daemon cannot be read: %w", err)}
+	}
+	if other, err := os.Stat(file); err != nil || !os.SameFile(own, other) {
+		path, _ := filepath.Abs(s.file)
+		return admin.Change{}, &admin.Refusal{Err: fmt.Errorf("the daemon serves %s and would serve that again when it is started anew: put what %s says there, and apply that", path, file)}
+	}
+	return s.Reload(ctx)
+}
+
+// Forecast says what another text of the file would change.
+func (s *service) Forecast(name, dir, text string) (provision.Forecast, error) {
+	f, err := s.Sides.Forecast(name, dir, text)
+	if isRefusal(err) {
+		err = &admin.Refusal{Err: err}
+	}
+	return f, err
 }
 
 // Edit makes changes of objects. Like Reload it goes on when whoever asked for it is gone.
