@@ -73,6 +73,21 @@ type Comparer interface {
 	CompareAndWriteAt(old, new []byte, off int64) (miscompare int, err error)
 }
 
+// A Grower can be made bigger while it is in use. Grow makes the medium size bytes
+// long; with 0, as long as what lies below it has become. The bytes that are new read
+// as zeros where ReadsZeros holds, or where the store made them itself.
+//
+// It returns the new size when that is durable: until then Geometry has the old one,
+// and what becomes of the process or the power leaves the one or the other. A size
+// less than the present one is refused with ErrRange; the present one is no error.
+// step, if it is not nil, hears how many bytes of space are taken; its error, or any
+// other, leaves the old size and the old space.
+//
+// Without it the size is what it is.
+type Grower interface {
+	Grow(size int64, step func(done, total int64) error) (int64, error)
+}
+
 // A TryReader can tell at once whether a read would have to wait for a device.
 //
 // TryReadAt fills all of p from what is in memory and returns len(p), nil; or it

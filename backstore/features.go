@@ -25,6 +25,7 @@ const (
 	Buffered
 
 	TellsSpace // SpaceTeller
+	CanGrow    // Grower
 )
 
 // Has reports whether all of want are in f.
@@ -32,7 +33,7 @@ func (f Features) Has(want Features) bool { return f&want == want }
 
 // String lists the features for a person: "unmap, zero, map".
 func (f Features) String() string {
-	names := [...]string{"unmap", "zero", "map", "write through", "copy", "compare and write", "try read", "try write", "reads zeros", "buffered", "tells space"}
+	names := [...]string{"unmap", "zero", "map", "write through", "copy", "compare and write", "try read", "try write", "reads zeros", "buffered", "tells space", "grow"}
 	var have []string
 	for i, name := range names {
 		if f.Has(1 << i) {
@@ -97,6 +98,9 @@ func FeaturesOf(s Store) Features {
 	}
 	if _, ok := s.(SpaceTeller); ok {
 		f |= TellsSpace
+	}
+	if _, ok := s.(Grower); ok {
+		f |= CanGrow
 	}
 	if told, ok := s.(Featured); ok {
 		f = (f | ReadsZeros | Buffered) & told.Features()

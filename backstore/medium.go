@@ -50,6 +50,7 @@ type Medium struct {
 	tryReader TryReader
 	tryWriter TryWriter
 	teller    SpaceTeller
+	grower    Grower
 
 	dirty  atomic.Bool           // something was changed that no sync has made durable
 	synced atomic.Int64          // when the last sync that succeeded began, or the medium was bound: Unix nanoseconds
@@ -87,6 +88,9 @@ func Bind(s Store) *Medium {
 	}
 	if f.Has(TellsSpace) {
 		m.teller = s.(SpaceTeller)
+	}
+	if f.Has(CanGrow) {
+		m.grower = s.(Grower)
 	}
 	return m
 }
@@ -390,6 +394,28 @@ func (m *Medium) copyThroughMemory(off int64, from *Medium, fromOff, length int6
 		done += n
 	}
 	return nil
+}
+
+// Grow makes the medium size bytes long, or as long as what lies below it has become
+// when size is 0; see Grower. A store that cannot refuses with errors.ErrUnsupported.
+func (m *Medium) Grow(size int64, step func(done, total int64) error) (int64, error) {
+	g := m.store.Geometry()
+	switch {
+	case m.grower == nil:
+		return g.Size, &Error{Op: "grow", Offset: g.Size, Err: errors.ErrUnsupported}
+	case g.ReadOnly && size != 0:
+		return g.Size, &Error{Op: "grow", Offset: g.Size, Err: ErrReadOnly}
+	case size < 0 || size != 0 && size < g.Size:
+		return g.Size, &Error{Op: "grow", Offset: size, Length: g.Size - size, Err: ErrRange}
+	}
+	if step == nil {
+		step = func(int64, int64) error { return nil }
+	}
+	now, err := m.grower.Grow(size, step)
+	if err != nil {
+		return now, failed("grow", g.Size, max(size-g.Size, 0), 0, err)
+	}
+	return now, nil
 }
 
 // CompareAndWriteAt writes new at off if the medium holds old there, and returns

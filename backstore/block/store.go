@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -33,7 +34,8 @@ type Store struct {
 	descriptor *descriptor.Descriptor
 	sector     int64 // bytes; what is zeroed and given back as one
 	unmapping  unmapping
-	geometry   backstore.Geometry
+	geometry   backstore.Geometry // without the size
+	size       atomic.Int64       // it only grows
 	features   backstore.Features
 }
 
@@ -114,7 +116,8 @@ func newStore(fd int, o Options) (*Store, error) {
 		// page: what was zeroed would come back. So no page is zeroed in part.
 		s.sector = max(s.sector, int64(os.Getpagesize()))
 	}
-	s.geometry = backstore.Geometry{Size: size, Volatile: true, Rotational: descriptor.Rotational(st.Rdev), ReadOnly: o.ReadOnly}
+	s.geometry = backstore.Geometry{Volatile: true, Rotational: descriptor.Rotational(st.Rdev), ReadOnly: o.ReadOnly}
+	s.size.Store(size)
 	if physical, err := unix.IoctlGetUint32(fd, unix.BLKPBSZGET); err == nil {
 		s.geometry.Physical = int(physical)
 	}
@@ -153,7 +156,8 @@ func (s *Store) askUnmapping(device uint64) {
 }
 
 func (s *Store) askFeatures() {
-	if s.descriptor.CanTryRead(s.geometry.Size) {
+	s.features = backstore.CanGrow
+	if s.descriptor.CanTryRead(s.size.Load()) {
 		s.features |= backstore.CanTryRead
 	}
 	if s.geometry.ReadOnly {
@@ -175,7 +179,11 @@ func (s *Store) askFeatures() {
 }
 
 // Geometry implements backstore.Store.
-func (s *Store) Geometry() backstore.Geometry { return s.geometry }
+func (s *Store) Geometry() backstore.Geometry {
+	g := s.geometry
+	g.Size = s.size.Load()
+	return g
+}
 
 // Features implements backstore.Featured.
 func (s *Store) Features() backstore.Features { return s.features }
@@ -237,7 +245,8 @@ func (s *Store) Sync() error {
 func (s *Store) Close() error { return s.descriptor.Close() }
 
 func (s *Store) within(off, length int64) bool {
-	return off >= 0 && length >= 0 && off <= s.geometry.Size && length <= s.geometry.Size-off
+	size := s.size.Load()
+	return off >= 0 && length >= 0 && off <= size && length <= size-off
 }
 
 func outside(op string, off, length int64) error {

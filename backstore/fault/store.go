@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -48,6 +49,7 @@ type Store struct {
 	tryReader backstore.TryReader
 	tryWriter backstore.TryWriter
 	teller    backstore.SpaceTeller
+	grower    backstore.Grower
 
 	set        atomic.Pointer[faults] // nil: none
 	syncFailed atomic.Pointer[error]
@@ -99,6 +101,7 @@ func New(below backstore.Store, o Options) (*Store, error) {
 	s.tryReader, _ = below.(backstore.TryReader)
 	s.tryWriter, _ = below.(backstore.TryWriter)
 	s.teller, _ = below.(backstore.SpaceTeller)
+	s.grower, _ = below.(backstore.Grower)
 	return s, nil
 }
 
@@ -160,6 +163,17 @@ func (s *Store) Geometry() backstore.Geometry {
 	g := s.below.Geometry()
 	g.Volatile, g.Atomic = true, 0
 	return g
+}
+
+// Grow implements backstore.Grower. No fault strikes it, but a power cut.
+func (s *Store) Grow(size int64, step func(done, total int64) error) (int64, error) {
+	if s.grower == nil {
+		return s.Geometry().Size, errors.ErrUnsupported
+	}
+	if s.Off() {
+		return s.Geometry().Size, errOff
+	}
+	return s.grower.Grow(size, step)
 }
 
 // Close implements backstore.Store. Calls that wait in a delay go on at once.

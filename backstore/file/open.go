@@ -121,6 +121,12 @@ func newStore(fd int, o Options) (*Store, error) {
 			return nil, err
 		}
 	}
+	if st.Blocks*512 > st.Size && !o.ReadOnly {
+		// Space behind the end is left of a Grow that was cut short.
+		if err := unix.Ftruncate(fd, st.Size); err != nil {
+			return nil, err
+		}
+	}
 	var align descriptor.Alignment
 	if o.Direct {
 		var err error
@@ -134,7 +140,7 @@ func newStore(fd int, o Options) (*Store, error) {
 		provisioning: o.Provisioning,
 		fileSystem:   int64(system.Type),
 	}
-	s.geometry.Size = st.Size
+	s.size.Store(st.Size)
 	s.geometry.Physical = physicalBlock(int64(system.Bsize))
 	s.geometry.Optimal = optimalTransfer
 	s.geometry.Volatile = true

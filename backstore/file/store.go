@@ -2,6 +2,8 @@ package file
 
 import (
 	"errors"
+	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -20,8 +22,10 @@ type Store struct {
 	path         string
 	created      bool
 	provisioning Provisioning
-	fileSystem   int64 // its magic number, statfs(2)
-	geometry     backstore.Geometry
+	fileSystem   int64              // its magic number, statfs(2)
+	geometry     backstore.Geometry // without the size
+	size         atomic.Int64       // it only grows
+	growing      sync.Mutex         // one Grow at a time
 	features     backstore.Features
 }
 
@@ -41,20 +45,24 @@ func (s *Store) Lost() bool {
 }
 
 // Geometry implements backstore.Store.
-func (s *Store) Geometry() backstore.Geometry { return s.geometry }
+func (s *Store) Geometry() backstore.Geometry {
+	g := s.geometry
+	g.Size = s.size.Load()
+	return g
+}
 
 // Features implements backstore.Featured.
 func (s *Store) Features() backstore.Features { return s.features }
 
 func (s *Store) askFeatures() backstore.Features {
 	f := backstore.CanMap | backstore.CanCopy | backstore.ReadsZeros | backstore.TellsSpace
-	if s.descriptor.CanTryRead(s.geometry.Size) {
+	if s.descriptor.CanTryRead(s.size.Load()) {
 		f |= backstore.CanTryRead
 	}
 	if s.geometry.ReadOnly {
 		return f
 	}
-	f |= backstore.CanZero | backstore.CanWriteThrough
+	f |= backstore.CanZero | backstore.CanWriteThrough | backstore.CanGrow
 	if !s.descriptor.Direct() {
 		f |= backstore.Buffered
 	}
@@ -165,7 +173,8 @@ func copyRange(in int, fromOff int64, out int, off, length int64) error {
 }
 
 func (s *Store) within(off, length int64) bool {
-	return off >= 0 && length >= 0 && off <= s.geometry.Size && length <= s.geometry.Size-off
+	size := s.size.Load()
+	return off >= 0 && length >= 0 && off <= size && length <= size-off
 }
 
 func (s *Store) outside(op string, off, length int64) error {

@@ -24,9 +24,9 @@ type shard struct {
 }
 
 // A Store is a sparse medium in memory. It is a backstore.Unmapper, Zeroer,
-// Mapper, TryReader and TryWriter, and what is not allocated reads as zeros.
+// Mapper, Grower, TryReader and TryWriter, and what is not allocated reads as zeros.
 type Store struct {
-	size   int64
+	size   atomic.Int64 // it only grows
 	closed atomic.Bool
 	shards [shards]shard
 }
@@ -36,7 +36,8 @@ func New(size int64) (*Store, error) {
 	if size <= 0 {
 		return nil, fmt.Errorf("a memory store of %d bytes: the size must be greater than zero", size)
 	}
-	s := &Store{size: size}
+	s := &Store{}
+	s.size.Store(size)
 	for i := range s.shards {
 		s.shards[i].chunks = make(map[int64]*chunk)
 	}
@@ -46,12 +47,12 @@ func New(size int64) (*Store, error) {
 // Geometry implements backstore.Store. The store is not volatile: Sync would
 // make nothing safer. Any write is atomic: what ends the process ends the medium.
 func (s *Store) Geometry() backstore.Geometry {
-	return backstore.Geometry{Size: s.size, Unmap: chunkSize, Atomic: math.MaxInt}
+	return backstore.Geometry{Size: s.size.Load(), Unmap: chunkSize, Atomic: math.MaxInt}
 }
 
 // Features implements backstore.Featured.
 func (s *Store) Features() backstore.Features {
-	return backstore.CanUnmap | backstore.CanZero | backstore.CanMap |
+	return backstore.CanUnmap | backstore.CanZero | backstore.CanMap | backstore.CanGrow |
 		backstore.CanTryRead | backstore.CanTryWrite | backstore.ReadsZeros
 }
 
@@ -135,17 +136,32 @@ func (s *Store) ZeroAt(off, length int64, unmap bool) error {
 func (s *Store) forget(off, length int64) error {
 	end := off + length
 	first, last := (off+chunkSize-1)/chunkSize, end/chunkSize
-	if end == s.size {
-		last = (end + chunkSize - 1) / chunkSize // the last chunk may be shorter than the others
-	}
 	if first > last { // within one chunk
 		s.clearPart(off, end)
+		s.freeLast(off, end)
 		return s.stillOpen("unmap", off)
 	}
 	s.clearPart(off, first*chunkSize)
 	s.free(first, last)
 	s.clearPart(last*chunkSize, end)
+	s.freeLast(off, end)
 	return s.stillOpen("unmap", off)
+}
+
+// freeLast drops the last chunk, which may be shorter than the others, if all of it
+// lies in the range. Who makes the store bigger and then writes to that chunk waits for
+// its lock, or has changed the size that is looked at here.
+func (s *Store) freeLast(off, end int64) {
+	number, _ := split(end)
+	if off > number*chunkSize {
+		return
+	}
+	sh := s.shard(number)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if s.size.Load() == end {
+		delete(sh.chunks, number)
+	}
 }
 
 // free drops the chunks first to last-1. Its work is bounded by what is
@@ -180,6 +196,25 @@ func (s *Store) clearPart(off, end int64) {
 	defer sh.mu.Unlock()
 	if c := sh.chunks[number]; c != nil {
 		clear(c[from : from+int(end-off)])
+	}
+}
+
+// Grow implements backstore.Grower. A store without anything below it has the size it
+// has.
+func (s *Store) Grow(size int64, _ func(done, total int64) error) (int64, error) {
+	for {
+		now := s.size.Load()
+		if err := s.stillOpen("grow", now); err != nil {
+			return now, err
+		}
+		switch {
+		case size == 0 || size == now:
+			return now, nil
+		case size < now:
+			return now, &backstore.Error{Op: "grow", Offset: size, Length: now - size, Err: backstore.ErrRange}
+		case s.size.CompareAndSwap(now, size):
+			return size, nil
+		}
 	}
 }
 
@@ -224,7 +259,7 @@ func (s *Store) Close() error {
 
 // check refuses a range outside, and a closed store.
 func (s *Store) check(op string, off, length int64) error {
-	if off < 0 || length < 0 || off > s.size || length > s.size-off {
+	if size := s.size.Load(); off < 0 || length < 0 || off > size || length > size-off {
 		return &backstore.Error{Op: op, Offset: off, Length: length, Err: backstore.ErrRange}
 	}
 	return s.stillOpen(op, off)

@@ -11,7 +11,7 @@ import (
 // what is not allocated would have to be: it makes no promise it could break but
 // the one that matters, to keep what is written.
 type Store struct {
-	size   int64
+	size   atomic.Int64
 	closed atomic.Bool
 }
 
@@ -20,11 +20,13 @@ func New(size int64) (*Store, error) {
 	if size <= 0 {
 		return nil, fmt.Errorf("a null store of %d bytes: the size must be greater than zero", size)
 	}
-	return &Store{size: size}, nil
+	s := &Store{}
+	s.size.Store(size)
+	return s, nil
 }
 
 // Geometry implements backstore.Store.
-func (s *Store) Geometry() backstore.Geometry { return backstore.Geometry{Size: s.size} }
+func (s *Store) Geometry() backstore.Geometry { return backstore.Geometry{Size: s.size.Load()} }
 
 // ReadAt implements io.ReaderAt.
 func (s *Store) ReadAt(p []byte, off int64) (int, error) {
@@ -52,6 +54,25 @@ func (s *Store) TryWriteAt(p []byte, off int64) (int, error) { return s.WriteAt(
 // ZeroAt implements backstore.Zeroer.
 func (s *Store) ZeroAt(off, length int64, _ bool) error { return s.check("zero", off, length) }
 
+// Grow implements backstore.Grower.
+func (s *Store) Grow(size int64, _ func(done, total int64) error) (int64, error) {
+	for {
+		now := s.size.Load()
+		if size == 0 || size == now {
+			return now, s.check("grow", 0, 0)
+		}
+		if size < now {
+			return now, &backstore.Error{Op: "grow", Offset: size, Length: now - size, Err: backstore.ErrRange}
+		}
+		if err := s.check("grow", 0, 0); err != nil {
+			return now, err
+		}
+		if s.size.CompareAndSwap(now, size) {
+			return size, nil
+		}
+	}
+}
+
 // Sync implements backstore.Store.
 func (s *Store) Sync() error { return s.check("sync", 0, 0) }
 
@@ -67,7 +88,7 @@ func (s *Store) check(op string, off, length int64) error {
 	if s.closed.Load() {
 		return &backstore.Error{Op: op, Offset: off, Length: length, Err: backstore.ErrGone}
 	}
-	if off < 0 || length < 0 || off > s.size || length > s.size-off {
+	if size := s.size.Load(); off < 0 || length < 0 || off > size || length > size-off {
 		return &backstore.Error{Op: op, Offset: off, Length: length, Err: backstore.ErrRange}
 	}
 	return nil

@@ -54,6 +54,8 @@ func lies() []struct {
 		{"writes through to nowhere", "WriteThrough", func() backstore.Store { return throughNothing{newHonest()} }},
 		{"copies forwards over itself", "Copy", func() backstore.Store { return copiesForwards{newHonest()} }},
 		{"writes what does not compare", "CompareAndWrite", func() backstore.Store { return writesAnyway{newHonest()} }},
+		{"grows by its word", "Grow", func() backstore.Store { return growsByWord{newHonest()} }},
+		{"grows smaller", "Grow", func() backstore.Store { return shrinks{newHonest()} }},
 		{"fails to sync when others do", "Sync", func() backstore.Store { return &oneSync{honest: newHonest()} }},
 		{"reads, merges and writes back whole sectors", "Neighbours", func() backstore.Store { return merges{newHonest()} }},
 		{"forgets which write was the last", "Model", func() backstore.Store { return &reorders{honest: newHonest()} }},
@@ -391,4 +393,16 @@ func (s *allocates) ReadAt(p []byte, off int64) (int, error) {
 	n, err := s.Store.ReadAt(s.last, off)
 	copy(p, s.last)
 	return n, err
+}
+
+type growsByWord struct{ honest }
+
+func (g growsByWord) Grow(size int64, _ func(done, total int64) error) (int64, error) {
+	return max(size, g.Geometry().Size), nil
+}
+
+type shrinks struct{ honest }
+
+func (s shrinks) Grow(size int64, _ func(done, total int64) error) (int64, error) {
+	return s.Store.Grow(size-4096, nil)
 }

@@ -87,6 +87,7 @@ func Checks() []Check {
 		{"TryWrite", keepers, checkTryWrite},
 		{"Copy", keepers, checkCopy},
 		{"CompareAndWrite", keepers, checkCompareAndWrite},
+		{"Grow", anyStore, checkGrow},
 		{"Sync", anyStore, checkSync},
 		{"Neighbours", keepers, checkNeighbours},
 		{"Model", keepers, checkModel},

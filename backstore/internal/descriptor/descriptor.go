@@ -29,6 +29,14 @@ type Descriptor struct {
 // Direct tells whether the descriptor leaves out the page cache.
 func (d *Descriptor) Direct() bool { return d.direct != nil }
 
+// Alignment is what direct I/O needs; zero: there is none.
+func (d *Descriptor) Alignment() Alignment {
+	if d.direct == nil {
+		return Alignment{}
+	}
+	return d.direct.align
+}
+
 // New takes over the open descriptor fd. If align is not zero, fd was opened
 // with O_DIRECT and needs that alignment.
 func New(fd int, align Alignment) *Descriptor {
