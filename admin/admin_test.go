@@ -69,6 +69,9 @@ func (f *fake) Reservations(lun string) ([]provision.ReservationStatus, error) {
 	return []provision.ReservationStatus{{LUN: "a"}}, f.call("reservations %s", lun)
 }
 func (f *fake) ClearReservations(lun string) error { return f.call("clear %s", lun) }
+func (f *fake) Grow(lun, size string) (job.Status, error) {
+	return job.Status{ID: "3"}, f.call("grow %s %s", lun, size)
+}
 func (f *fake) Jobs() []job.Status {
 	f.call("jobs")
 	return []job.Status{{ID: "1"}}
@@ -176,6 +179,10 @@ func TestClientAndServer(t *testing.T) {
 			t.Errorf("reservations %+v", r)
 		}
 		check(c.ClearReservations(ctx, "ä"))
+		grown, err := c.Grow(ctx, "a b", "+1GiB")
+		if check(err); grown.ID != "3" {
+			t.Errorf("growing is job %+v", grown)
+		}
 		jobs, err := c.Jobs(ctx)
 		if check(err); len(jobs) != 1 || jobs[0].ID != "1" {
 			t.Errorf("jobs %+v", jobs)
@@ -189,7 +196,7 @@ func TestClientAndServer(t *testing.T) {
 		if check(err); len(change.Changes) != 1 {
 			t.Errorf("change %+v", change)
 		}
-		want := "sessions,logout 65535,luns,access a/b c 3 standby,faults a,set faults a [\"torn\" \"error=EIO on=read\"],set faults a [],recover a to serve the image that is there now,reservations ,clear ä,jobs,job a/1,cancel 2,reload"
+		want := "sessions,logout 65535,luns,access a/b c 3 standby,faults a,set faults a [\"torn\" \"error=EIO on=read\"],set faults a [],recover a to serve the image that is there now,reservations ,clear ä,grow a b +1GiB,jobs,job a/1,cancel 2,reload"
 		if got := strings.Join(f.calls, ","); got != want {
 			t.Errorf("calls\n%s\nwant\n%s", got, want)
 		}

@@ -80,6 +80,13 @@ func (c *Client) ClearReservations(ctx context.Context, lun string) error {
 	return c.do(ctx, http.MethodDelete, "/reservations/"+url.PathEscape(lun), nil, nil)
 }
 
+// Grow begins to make a LUN bigger: to a size, by one ("+10GiB"), or, if it is empty, to
+// that of what lies below. What it answers is the job.
+func (c *Client) Grow(ctx context.Context, lun, size string) (s job.Status, err error) {
+	err = c.do(ctx, http.MethodPost, "/luns/"+url.PathEscape(lun)+"/grow", newSize{size}, &s)
+	return s, err
+}
+
 // Jobs lists the jobs.
 func (c *Client) Jobs(ctx context.Context) (list []job.Status, err error) {
 	err = c.do(ctx, http.MethodGet, "/jobs", nil, &list)

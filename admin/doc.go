@@ -10,6 +10,7 @@
 //	GET    /reservations                    registrations and reservations, by LUN
 //	GET    /reservations/{lun}              those of one
 //	DELETE /reservations/{lun}              clear them, whoever holds them
+//	POST   /luns/{lun}/grow                 {"size": "+10GiB"}: make it bigger; answers with the job
 //	GET    /jobs                            the long operations that run, and those that have ended of late
 //	GET    /jobs/{job}                      one of them
 //	DELETE /jobs/{job}                      ask it to end; when it has, its state is final
@@ -28,7 +29,8 @@
 // what to do; lines in it are separate errors. 404 is for what is not there, 409 for
 // what is busy, has ended, is there already or stands in the file of a person, 412 for a
 // version that is not the one that is there any more, 428 for a change that names none,
-// and 422 for a configuration that was refused. After each of them nothing has changed.
+// and 422 for what was refused, a configuration or what a LUN is not fit for. After each
+// of them nothing has changed.
 //
 // The socket has the mode 0660: who may open it may do everything. A daemon does not
 // take a socket at which another one answers; one that was left by a daemon which was

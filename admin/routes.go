@@ -31,6 +31,7 @@ func (s *Server) routes() *http.ServeMux {
 		"GET /reservations":                     func(*http.Request) (any, error) { return s.daemon.Reservations("") },
 		"GET /reservations/{lun}":               s.reservations,
 		"DELETE /reservations/{lun}":            s.clearReservations,
+		"POST /luns/{lun}/grow":                 s.grow,
 		"GET /jobs":                             func(*http.Request) (any, error) { return s.daemon.Jobs(), nil },
 		"GET /jobs/{job}":                       func(r *http.Request) (any, error) { return s.daemon.Job(r.PathValue("job")) },
 		"DELETE /jobs/{job}":                    func(r *http.Request) (any, error) { return done{}, s.daemon.CancelJob(r.PathValue("job")) },
@@ -130,6 +131,19 @@ func (s *Server) setAccessState(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return done{}, s.daemon.SetAccessState(r.PathValue("lun"), group, want.State)
+}
+
+// A newSize is the body of a request for one.
+type newSize struct {
+	Size string `json:"size"`
+}
+
+func (s *Server) grow(r *http.Request) (any, error) {
+	var want newSize
+	if err := decode(r, &want); err != nil {
+		return nil, err
+	}
+	return s.daemon.Grow(r.PathValue("lun"), want.Size)
 }
 
 func (s *Server) reservations(r *http.Request) (any, error) {

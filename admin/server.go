@@ -43,6 +43,7 @@ type Daemon interface {
 	Targets() ([]provision.TargetStatus, error)
 	Reservations(lun string) ([]provision.ReservationStatus, error)
 	ClearReservations(lun string) error
+	Grow(lun, size string) (job.Status, error)
 	Jobs() []job.Status
 	Job(id string) (job.Status, error)
 	CancelJob(id string) error
@@ -192,6 +193,7 @@ func statusOf(err error) int {
 		ended   *provision.JobEndedError
 		clash   *provision.ClashError
 		stale   *provision.StaleError
+		unfit   *provision.RefusedError
 	)
 	switch {
 	case errors.As(err, &busy), errors.As(err, &ended), errors.As(err, &clash):
@@ -206,7 +208,7 @@ func statusOf(err error) int {
 		return http.StatusBadRequest
 	case errors.As(err, &unknown):
 		return http.StatusNotFound
-	case errors.As(err, &refusal), errors.As(err, &refused):
+	case errors.As(err, &refusal), errors.As(err, &refused), errors.As(err, &unfit):
 		return http.StatusUnprocessableEntity
 	case errors.Is(err, provision.ErrStopped), errors.Is(err, provision.ErrEnded):
 		return http.StatusServiceUnavailable

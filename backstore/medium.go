@@ -408,10 +408,16 @@ func (m *Medium) Grow(size int64, step func(done, total int64) error) (int64, er
 	case size < 0 || size != 0 && size < g.Size:
 		return g.Size, &Error{Op: "grow", Offset: size, Length: g.Size - size, Err: ErrRange}
 	}
+	if err := m.refuseLost("grow"); err != nil {
+		return g.Size, err
+	}
 	if step == nil {
 		step = func(int64, int64) error { return nil }
 	}
 	now, err := m.grower.Grow(size, step)
+	if errors.Is(err, ErrLost) { // the sync of the new size has failed
+		m.Distrust(err)
+	}
 	if err != nil {
 		return now, failed("grow", g.Size, max(size-g.Size, 0), 0, err)
 	}

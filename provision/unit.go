@@ -55,8 +55,8 @@ type image interface {
 // to be opened anew. A size is only that of an image which is yet to be made.
 func (u *unit) with(l configs.LUN) *unit {
 	same := l
-	if kind(l) == configs.File {
-		same.Size = u.config.Size
+	if kind(l) == configs.File || u.medium != nil && int64(l.Size) == u.medium.Geometry().Size {
+		same.Size = u.config.Size // it may have grown
 	}
 	same.Overcommit, same.SpaceThreshold = u.config.Overcommit, u.config.SpaceThreshold // not the device's affair
 	if u.failure != nil || !reflect.DeepEqual(same, u.config) {
@@ -295,8 +295,16 @@ func (u *unit) warnings() []string {
 	if u.replaced {
 		w = append(w, fmt.Sprintf("LUN %q: its image %s is another file than the one that was served before, under the same identity; if that is not meant, stop, and put the old one back", u.config.Name, u.config.Path))
 	}
-	if u.medium != nil && u.config.Size > 0 && u.medium.Geometry().Size != int64(u.config.Size) {
-		w = append(w, fmt.Sprintf("LUN %q keeps the size of its image, %v; the configuration says %v", u.config.Name, configs.Size(u.medium.Geometry().Size), u.config.Size))
+	if u.medium == nil || u.config.Size == 0 {
+		return w
+	}
+	switch has, said := configs.Size(u.medium.Geometry().Size), u.config.Size; {
+	case has < said:
+		w = append(w, fmt.Sprintf("LUN %q keeps the size of its image, %v; the configuration says %v: to make it that big, isantarget lun grow %s %v",
+			u.config.Name, has, said, u.config.Name, said))
+	case has > said:
+		w = append(w, fmt.Sprintf("LUN %q keeps the size of its image, %v; the configuration says %v: if it has grown, write size = %q there",
+			u.config.Name, has, said, has))
 	}
 	return w
 }

@@ -143,8 +143,11 @@ func TestWarningsOfImages(t *testing.T) {
 	if w := run("1MiB"); w != "" {
 		t.Errorf("a new LUN: %s", w)
 	}
-	if w, want := run("2MiB"), `LUN "x" keeps the size of its image, 1MiB; the configuration says 2MiB`; w != want {
+	if w, want := run("2MiB"), `LUN "x" keeps the size of its image, 1MiB; the configuration says 2MiB: to make it that big, isantarget lun grow x 2MiB`; w != want {
 		t.Errorf("another size:\n%s\nwant\n%s", w, want)
+	}
+	if w, want := run("512KiB"), `LUN "x" keeps the size of its image, 1MiB; the configuration says 512KiB: if it has grown, write size = "1MiB" there`; w != want {
+		t.Errorf("a smaller size:\n%s\nwant\n%s", w, want)
 	}
 	if err := os.Remove(filepath.Join(dir, "x.img")); err != nil {
 		t.Fatal(err)

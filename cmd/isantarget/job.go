@@ -156,3 +156,21 @@ func watching(c *cli.Context, client *admin.Client, do func() error) error {
 		}
 	}
 }
+
+// jobFlags are planeFlags for what starts a job.
+func jobFlags() []cli.Flag {
+	return append(planeFlags(), &cli.BoolFlag{Name: "detach", Usage: "print the number of the job, and do not wait for it"})
+}
+
+// begin starts a job, and follows it unless told not to.
+func begin(c *cli.Context, client *admin.Client, start func() (job.Status, error)) error {
+	s, err := start()
+	if err != nil {
+		return err
+	}
+	if c.Bool("detach") {
+		_, err := fmt.Fprintln(c.App.Writer, s.ID)
+		return err
+	}
+	return follow(c, client, s.ID)
+}

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/isantarget/isantarget/admin"
+	"github.com/isantarget/isantarget/job"
 	"github.com/isantarget/isantarget/provision"
 )
 
@@ -26,8 +27,25 @@ func lunCommand() *cli.Command {
 			Flags:  planeFlags(),
 			Action: ask([]string{"NAME", "GROUP", "STATE"}, setAccessState),
 		},
-		recoverCommand(),
-		faultCommand())
+		growCommand(), recoverCommand(), faultCommand())
+}
+
+func growCommand() *cli.Command {
+	return &cli.Command{
+		Name: "grow", Usage: "make a LUN bigger while it is used", ArgsUsage: "NAME SIZE",
+		Description: "SIZE is the new size (20GiB), or what comes to it (+10GiB); the word device takes the size\n" +
+			"that a device below the LUN has been given. Initiators hear of it; when they have rescanned\n" +
+			"their file systems can grow. An image keeps its size, whatever the configuration file says.\n" +
+			"A fixed image takes the space first; cancelled meanwhile, it has the old size.",
+		Flags: jobFlags(),
+		Action: ask([]string{"NAME", "SIZE"}, func(c *cli.Context, client *admin.Client) error {
+			size := c.Args().Get(1)
+			if size == "device" {
+				size = ""
+			}
+			return begin(c, client, func() (job.Status, error) { return client.Grow(c.Context, c.Args().First(), size) })
+		}),
+	}
 }
 
 func lunRow(l provision.LUNStatus) []string {

@@ -220,6 +220,9 @@ func (d *Daemon) Address() string {
 	return host[strings.LastIndexByte(host, '@')+1:]
 }
 
+// State is the state directory, unless a configuration file says another.
+func (d *Daemon) State() string { return filepath.Join(d.dir, "state") }
+
 // Log returns what the process has printed so far, on both of its streams, over all restarts.
 func (d *Daemon) Log() string {
 	text, err := os.ReadFile(d.logFile())

@@ -36,6 +36,7 @@ func TestLinux(t *testing.T) {
 	t.Run("Digests", func(t *testing.T) { digests(t, g) })
 	t.Run("FileSystem", func(t *testing.T) { fileSystem(t, g) })
 	t.Run("ThinProvisioning", func(t *testing.T) { thinProvisioning(t, g) })
+	t.Run("Growth", func(t *testing.T) { growth(t, g) })
 	t.Run("Copies", func(t *testing.T) { copies(t, g) })
 	t.Run("Identity", func(t *testing.T) { identity(t, g) })
 	t.Run("Shapes", func(t *testing.T) { shapes(t, g) })
@@ -146,6 +147,29 @@ func copies(t *testing.T, g *Guest) {
 	two, _ := lun(t, "two", "size=64MiB,provisioning=sparse")
 	d := daemon.Start(t, daemon.Config{LUNs: []string{one, two}})
 	run(t, g, "copies", d)
+}
+
+// growth makes a disk bigger under a mounted file system, which then grows too; and what it holds is there, and as
+// big, when the daemon has been started again with a configuration that says the old size.
+func growth(t *testing.T, g *Guest) {
+	argument, image := lun(t, "disk", "size=64MiB")
+	d := daemon.Start(t, daemon.Config{LUNs: []string{argument}})
+	s := g.Start(t, bound, environment(d), script(t, "growth"))
+	s.Await("mounted")
+	for _, size := range []string{"192MiB", "+64MiB"} {
+		if status, out := daemon.Run(t, "lun", "grow", "--state", d.State(), "disk", size); status != 0 {
+			t.Fatalf("lun grow: %d %s", status, out)
+		}
+	}
+	s.Signal("grown")
+	s.Await("resized")
+	d.Kill()
+	s.Await("lost")
+	d.Restart()
+	t.Logf("the guest:\n%s", s.Wait())
+	if info, err := os.Stat(image); err != nil || info.Size() != 256<<20 {
+		t.Errorf("the image: %v, %v", info, err)
+	}
 }
 
 // thinProvisioning holds what the commands say they did against what du says on the host, and against the image.

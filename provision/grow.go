@@ -1,0 +1,120 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/isantarget/isantarget/configs"
+	"github.com/isantarget/isantarget/job"
+	"github.com/isantarget/isantarget/scsi"
+)
+
+// A RefusedError says why something is not done to a LUN as it is, and what would have
+// to change first.
+type RefusedError struct{ Why string }
+
+// Error is why.
+func (e *RefusedError) Error() string { return e.Why }
+
+func refuse(format string, args ...any) error { return &RefusedError{fmt.Sprintf(format, args...)} }
+
+// Grow makes a LUN bigger while initiators use it, as a job. size is written as in the
+// configuration ("20GiB"), or with a plus in front for what comes to it ("+10GiB"); empty
+// means the size that what lies below the LUN has become, a device for instance. The
+// new size is durable before anybody is told; then READ CAPACITY has it, and every I_T
+// nexus the unit attention CAPACITY DATA HAS CHANGED (SBC-3 4.6: 2A/09).
+//
+// The image keeps that size, whatever the configuration says, over every restart. A
+// LUN that is smaller than its store may promise is asked of the overcommit policy first
+// (Admit).
+func (p *Provisioner) Grow(lun, size string) (job.Status, error) {
+	r, err := p.served()
+	if err != nil {
+		return job.Status{}, err
+	}
+	u, err := r.unit(lun)
+	if err != nil {
+		return job.Status{}, err
+	}
+	want, err := u.wantedSize(size)
+	if err != nil {
+		return job.Status{}, err
+	}
+	before := u.medium.Geometry().Size
+	if want != 0 {
+		warning, err := p.Admit(lun, want-before)
+		if err != nil {
+			return job.Status{}, &RefusedError{err.Error()}
+		}
+		if warning != "" {
+			p.log.WithField("lun", lun).Warn(warning)
+		}
+	}
+	j, err := p.jobs.Start("grow", lun, func(ctx context.Context, progress *job.Progress) (string, error) {
+		return u.grow(ctx, progress, want)
+	})
+	if err != nil {
+		return job.Status{}, err
+	}
+	return j.Status(), nil
+}
+
+// wantedSize is the size in bytes that a word means for u; 0: that of what is below.
+func (u *unit) wantedSize(word string) (int64, error) {
+	name := u.config.Name
+	if u.medium == nil {
+		return 0, refuse("LUN %q is not ready: %v", name, u.failure)
+	}
+	if _, ok := u.sanitizing(); ok {
+		return 0, refuse("LUN %q is being sanitized; wait for the end of that (isantarget job list)", name)
+	}
+	if word == "" {
+		return 0, nil
+	}
+	more, relative := strings.CutPrefix(word, "+")
+	var size configs.Size
+	if err := size.UnmarshalText([]byte(more)); err != nil {
+		return 0, refuse("%v", err)
+	}
+	now := configs.Size(u.medium.Geometry().Size)
+	if relative {
+		size += now
+	}
+	switch {
+	case size < 0:
+		return 0, refuse("%s is more than a LUN can have", word)
+	case size%configs.Size(u.config.BlockSize) != 0:
+		return 0, refuse("%d bytes are not whole blocks of %d", int64(size), u.config.BlockSize)
+	case size < now:
+		return 0, refuse("LUN %q has %v; to make it smaller, and lose what is behind, see: isantarget lun shrink", name, now)
+	case size == now:
+		return 0, refuse("LUN %q has %v already", name, now)
+	}
+	return int64(size), nil
+}
+
+// grow is the job.
+func (u *unit) grow(ctx context.Context, progress *job.Progress, want int64) (string, error) {
+	before := u.medium.Geometry().Size
+	progress.Phase("taking space", 0)
+	now, err := u.medium.Grow(want, func(done, total int64) error {
+		progress.Of(done, total)
+		return context.Cause(ctx)
+	})
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return "", refuse("LUN %q is of kind %s, whose size is what it is", u.config.Name, kind(u.config))
+	case err != nil:
+		return "", fmt.Errorf("LUN %q has %v as before: %w", u.config.Name, configs.Size(before), err)
+	case now == before:
+		return fmt.Sprintf("LUN %s has %v, as before: what lies below it is not bigger", u.config.Name, configs.Size(now)), nil
+	}
+	u.lu.Attention(scsi.ASCCapacityDataHasChanged, nil, nil)
+	text := fmt.Sprintf("LUN %s has %v, before %v", u.config.Name, configs.Size(now), configs.Size(before))
+	if u.config.Size > 0 && kind(u.config) == configs.File {
+		text += fmt.Sprintf("; the image keeps it, and the configuration may say so: size = %q", configs.Size(now))
+	}
+	return text, nil
+}
