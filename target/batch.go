@@ -46,6 +46,7 @@ type batch struct {
 	mayBlock bool
 	errno    syscall.Errno
 	pending  bool
+	taken    int // bytes
 }
 
 func takeBatch(p *sync.Pool) *batch {
@@ -266,7 +267,7 @@ func (b *batch) send(c *Connection, mayBlock bool) (done bool, err error) {
 		if b.pending {
 			return false, nil
 		}
-		c.sent.Add(1)
+		c.sent.Add(uint64(b.taken))
 	}
 	return true, nil
 }
@@ -280,7 +281,8 @@ func (b *batch) writev(fd uintptr) bool {
 		runtime.KeepAlive(b)
 		switch errno {
 		case 0:
-			b.advance(int(n))
+			b.taken = int(n)
+			b.advance(b.taken)
 			return true
 		case unix.EINTR:
 		case unix.EAGAIN:

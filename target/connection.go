@@ -51,8 +51,8 @@ type Connection struct {
 
 	busy     atomic.Bool   // the reader is at work and will flush before it waits
 	received atomic.Uint64 // PDUs; tells the keep-alive that the peer lives
-	arrived  atomic.Uint64 // Data-Out PDUs; tells that the peer answers R2Ts
-	sent     atomic.Uint64 // writes that the socket took
+	arrived  atomic.Uint64 // bytes of Data-Out PDUs; tells that the peer answers R2Ts
+	sent     atomic.Uint64 // bytes that the socket took
 	alive    keepAlive
 
 	closeOnce sync.Once
@@ -162,10 +162,15 @@ type keepAlive struct {
 	timer   *time.Timer
 	asked   bool
 	stopped bool
-	last    struct{ received, sent, arrived uint64 }
+	last    struct{ received, sent, arrived, emptied uint64 }
+	period  time.Duration // from the last look to this one
 	starved time.Duration // how long the R2Ts have not been answered
-	stuck   int           // looks since the socket has taken anything of what waits for it
+	stuck   int           // looks since the socket has taken enough of what waits for it
 }
+
+// minProgress is how many bytes a second a peer has to take, or send, while memory is
+// kept for it. A byte now and then is no progress: it would keep its memory for ever.
+const minProgress = 4 << 10
 
 // dataOutTimeout is how long an initiator may leave R2Ts unanswered.
 const dataOutTimeout = 60 * time.Second
@@ -175,14 +180,15 @@ const stuckLooks = 3
 
 var (
 	errDeadPeer    = fmt.Errorf("the peer does not answer NOP-In")
-	errStalledPeer = fmt.Errorf("the peer does not take what is sent to it")
-	errNoDataOut   = fmt.Errorf("the peer does not answer R2T")
+	errStalledPeer = fmt.Errorf("the peer does not take what is sent to it, or too slowly")
+	errNoDataOut   = fmt.Errorf("the peer does not answer R2T, or too slowly")
 )
 
 func (k *keepAlive) start(c *Connection) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.timer = time.AfterFunc(c.entity.limits.NopInterval, func() { k.tick(c) })
+	k.period = c.entity.limits.NopInterval
+	k.timer = time.AfterFunc(k.period, func() { k.tick(c) })
 }
 
 func (k *keepAlive) stop() {
@@ -218,11 +224,14 @@ func (k *keepAlive) look(c *Connection) (next time.Duration, ping bool, err erro
 	l := c.entity.limits
 	next = l.NopInterval
 	received, sent, arrived := c.received.Load(), c.sent.Load(), c.arrived.Load()
+	stalled, emptied := c.transmit.stalled()
+	enough := uint64(k.period.Seconds() * minProgress)
+	defer func() { k.period = next }()
 	if k.asked {
 		next = l.NopTimeout
 	}
 	// Who takes nothing keeps the memory of what waits for him, however much he says.
-	if k.stuck++; sent != k.last.sent || !c.transmit.stalled() {
+	if k.stuck++; !stalled || emptied != k.last.emptied || sent-k.last.sent >= enough {
 		k.stuck = 0
 	}
 	switch {
@@ -237,13 +246,13 @@ func (k *keepAlive) look(c *Connection) (next time.Duration, ping bool, err erro
 		k.asked, ping = true, true
 		next = l.NopTimeout
 	}
-	if arrived == k.last.arrived && c.session.waitsForData(c) {
-		if k.starved += l.NopInterval; k.starved >= dataOutTimeout {
+	if c.session.stillWaitsForData(c) && arrived-k.last.arrived < enough {
+		if k.starved += k.period; k.starved >= dataOutTimeout {
 			return 0, false, errNoDataOut
 		}
 	} else {
 		k.starved = 0
 	}
-	k.last.received, k.last.sent, k.last.arrived = received, sent, arrived
+	k.last.received, k.last.sent, k.last.arrived, k.last.emptied = received, sent, arrived, emptied
 	return next, ping, nil
 }

@@ -58,6 +58,7 @@ type dataOut struct {
 	ended       bool  // the logical unit has given it back
 	waiting     bool  // its response waits for the last sequence
 	silenced    bool  // task management was faster than its response
+	seen        bool  // the keep-alive has found it waiting for data
 }
 
 // reset prepares the account for a new command. The lock is not needed: the slot is free.
@@ -73,7 +74,7 @@ func (d *dataOut) reset() {
 	d.r2tSN = 0
 	d.first, d.count = 0, 0
 	d.failure = nil
-	d.unsolicited, d.aborted, d.dropped, d.ended, d.waiting, d.silenced = false, false, false, false, false, false
+	d.unsolicited, d.aborted, d.dropped, d.ended, d.waiting, d.silenced, d.seen = false, false, false, false, false, false, false
 }
 
 // open tells whether the initiator owes data.
@@ -192,12 +193,13 @@ func (t *task) growBuffer(n int) bool {
 		return true
 	}
 	bytes := bufferBytes(n)
-	for !t.session.memory.take(bytes, d.wake) {
+	m := t.session.memory.take(bytes, d.wake)
+	for ; m == nil; m = t.session.memory.take(bytes, d.wake) {
 		if d.isAborted() {
 			return false
 		}
 	}
-	larger := t.session.entity.buffers.get(n, &t.session.memory)
+	larger := t.session.entity.buffers.get(n, m)
 	d.mu.Lock()
 	old := d.buffer
 	if old != nil {

@@ -87,8 +87,8 @@ type Entity struct {
 	log         *logrus.Entry
 	buffers     bufferPool
 	batches     sync.Pool
-	memory      memory // for data that we ask for or send: half of Limits.Memory
-	burstMemory memory // for data that initiators send unasked: the other half
+	memory      memory // for data that we ask for or send, see divide
+	burstMemory memory // for data that initiators send unasked
 	nodes       atomic.Pointer[map[iscsi.Name]*Node]
 	discovery   atomic.Pointer[DiscoveryAuth]
 	serial      atomic.Uint64
@@ -113,8 +113,7 @@ func NewEntity(o Options) *Entity {
 		limits: o.Limits.withDefaults(), log: logrus.NewEntry(o.Log),
 		connections: map[*Connection]struct{}{}, sessions: map[uint16]*Session{},
 	}
-	e.memory.limit = e.limits.Memory / 2
-	e.burstMemory.limit = e.limits.Memory - e.memory.limit
+	e.divide()
 	e.SetNodes(nil)
 	e.SetDiscovery(DiscoveryAuth{})
 	return e

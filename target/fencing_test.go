@@ -39,7 +39,7 @@ func TestResetOfDeafPeer_RFC7143_11_5_1(t *testing.T) {
 	deaf.fill(t)
 	var h iscsi.BHS
 	r.command(t, &h, 0x2a, 0, 8, []byte{})
-	for !deaf.session.waitsForData(deaf) {
+	for !deaf.session.stillWaitsForData(deaf) {
 		time.Sleep(time.Millisecond)
 	}
 	p := iscsi.TaskManagementRequest{Immediate: true, Function: iscsi.LogicalUnitReset, InitiatorTaskTag: 9, ReferencedTaskTag: iscsi.ReservedTag, CmdSN: other.cmdSN}

@@ -400,8 +400,7 @@ func (l *login) begin() (*Session, error) {
 		discovery: l.discovery, rule: rule.Label, parameters: l.settled(), since: time.Now(),
 		connections: []*Connection{c}, done: make(chan struct{}),
 	}
-	s.memory.limit = max(e.memory.limit/4, MaxTransfer)
-	s.memory.parent = &e.memory
+	s.memory.open(e)
 	s.window.start(l.first.CmdSN, e.limits.CommandWindow)
 	if err := e.addSession(s); err != nil {
 		return nil, err

@@ -19,7 +19,7 @@ func TestMemoryServesWaitersInOrder(t *testing.T) {
 	var all sync.WaitGroup
 	for i, n := range []int64{9, 2} { // the large one first
 		all.Go(func() {
-			if !m.take(n, nil) {
+			if m.take(n, nil) != &m {
 				t.Error("not granted")
 			}
 			mu.Lock()
@@ -50,7 +50,7 @@ func TestMemoryServesWaitersInOrder(t *testing.T) {
 
 func TestMemoryRefusesMoreThanItsLimit(t *testing.T) {
 	m := memory{limit: 10}
-	if m.take(11, nil) {
+	if m.take(11, nil) != nil {
 		t.Fatal("11 of 10 bytes were granted")
 	}
 }
@@ -63,11 +63,50 @@ func TestMemoryCancel(t *testing.T) {
 	}
 	cancel := make(chan struct{}, 1)
 	cancel <- struct{}{}
-	if m.take(5, cancel) {
+	if m.take(5, cancel) != nil {
 		t.Fatal("granted without the parent")
 	}
 	if m.used.Load() != 0 || m.queued.Load() != 0 || parent.queued.Load() != 0 {
 		t.Fatal("a cancelled request left a trace")
+	}
+}
+
+// What a session has of its own serves it while others hold all that is shared: those
+// who try, those who wait at the time, and those who come later.
+func TestMemoryOfItsOwn(t *testing.T) {
+	e := &Entity{limits: Limits{Memory: 4 * MaxTransfer, Connections: 4}}
+	e.divide()
+	var hog, good purse
+	hog.open(e)
+	good.open(e)
+	for hog.tryTake(MaxTransfer/4) != nil {
+	}
+	for e.memory.tryTake(MaxTransfer / 8) {
+	}
+	const n = MaxTransfer / 8
+	first := good.tryTake(n)
+	if first != &good.own || good.tryTakeUnasked(n) != &good.unasked {
+		t.Fatal("a session is not served from its own memory while others hold the rest, or before what is shared")
+	}
+	second := good.take(n, nil)
+	if second != &good.own {
+		t.Fatal("the other half of its own is not to be had")
+	}
+	granted := make(chan *memory)
+	for range 2 {
+		go func() { granted <- good.take(n, nil) }()
+	}
+	for e.memory.queued.Load() != 2 {
+		time.Sleep(time.Millisecond)
+	}
+	for _, m := range []*memory{first, second} {
+		m.give(n)
+		if got := <-granted; got != &good.own {
+			t.Fatalf("who waits is served from %p, want its own %p", got, &good.own)
+		}
+	}
+	if e.memory.queued.Load() != 0 || good.asked.used.Load() != 0 {
+		t.Errorf("%d wait, %d bytes are booked twice", e.memory.queued.Load(), good.asked.used.Load())
 	}
 }
 
@@ -78,7 +117,9 @@ func TestMemoryUnderLoad(t *testing.T) {
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	for i := range 4 {
-		m := &memory{limit: 60, parent: &parent}
+		own := &memory{limit: 30}
+		m := &memory{limit: 60, parent: &parent, own: own}
+		own.lends = []*memory{m, &parent}
 		for j := range 4 {
 			all.Go(func() {
 				random := rand.New(rand.NewPCG(uint64(i), uint64(j)))
@@ -88,20 +129,25 @@ func TestMemoryUnderLoad(t *testing.T) {
 					if random.IntN(4) == 0 {
 						close(cancel)
 					}
-					if !m.take(n, cancel) {
+					by := m.take(n, cancel)
+					if by == nil {
 						continue
 					}
-					mu.Lock()
-					held += n
-					if held > parent.limit {
-						t.Errorf("%d bytes held, limit %d", held, parent.limit)
+					if by == m {
+						mu.Lock()
+						held += n
+						if held > parent.limit {
+							t.Errorf("%d bytes held, limit %d", held, parent.limit)
+						}
+						mu.Unlock()
 					}
-					mu.Unlock()
 					runtime.Gosched()
-					mu.Lock()
-					held -= n
-					mu.Unlock()
-					m.give(n)
+					if by == m {
+						mu.Lock()
+						held -= n
+						mu.Unlock()
+					}
+					by.give(n)
 				}
 			})
 		}

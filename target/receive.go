@@ -154,7 +154,7 @@ func (c *Connection) dispatch() error {
 	case iscsi.OpSCSICommand:
 		return c.onSCSICommand()
 	case iscsi.OpDataOut:
-		c.arrived.Add(1)
+		c.arrived.Add(uint64(iscsi.BHSLength + c.header.DataSegmentLength()))
 		return c.onDataOut()
 	case iscsi.OpNopOut:
 		return c.onNopOut()
@@ -278,12 +278,14 @@ func (c *Connection) firstBurst(t *task, p *iscsi.SCSICommand, n int) error {
 // burstBuffer lends memory for expected bytes, or for first at least; nil when
 // there is none.
 func (s *Session) burstBuffer(expected, first int) *buffer {
-	e := s.entity
-	if expected <= MaxTransfer && s.memory.tryTake(bufferBytes(expected)) {
-		return e.buffers.get(expected, &s.memory)
+	buffers := &s.entity.buffers
+	if expected <= MaxTransfer {
+		if m := s.memory.tryTake(bufferBytes(expected)); m != nil {
+			return buffers.get(expected, m)
+		}
 	}
-	if e.burstMemory.tryTake(bufferBytes(first)) {
-		return e.buffers.get(first, &e.burstMemory)
+	if m := s.memory.tryTakeUnasked(bufferBytes(first)); m != nil {
+		return buffers.get(first, m)
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ type Session struct {
 	mapping    sync.Mutex // held while units is replaced, and what it leads to attached and detached
 	lost       bool       // the nexus is lost: units is replaced no more; mapping guards it
 	window     commandWindow
-	memory     memory
+	memory     purse
 	free       freeList
 
 	// ordering is held while a command is given to its logical unit in a session
@@ -256,15 +256,17 @@ func (s *Session) hold(tag uint32, c *Connection) *task {
 // recycle takes a slot back that nobody holds.
 func (s *Session) recycle(t *task) { s.free.put(t) }
 
-// waitsForData tells whether a command of c waits for Data-Out.
-func (s *Session) waitsForData(c *Connection) bool {
+// stillWaitsForData tells whether a command of c waits for Data-Out that waited already
+// when this was asked before.
+func (s *Session) stillWaitsForData(c *Connection) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	waits := false
 	s.tasks.each(func(t *task) {
 		if t.connection == c {
 			t.out.mu.Lock()
-			waits = waits || t.out.open()
+			waits = waits || t.out.open() && t.out.seen
+			t.out.seen = t.out.open()
 			t.out.mu.Unlock()
 		}
 	})

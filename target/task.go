@@ -85,7 +85,7 @@ func taskAttribute(a uint8) scsi.TaskAttribute {
 	return scsi.ACA
 }
 
-// DataInBuffer is scsi.Delivery: it lends n bytes from the session's memory.
+// DataInBuffer is scsi.Delivery: it lends n bytes of the session's memory.
 func (t *task) DataInBuffer(n int) ([]byte, error) {
 	if n > MaxTransfer {
 		return nil, errTooLarge
@@ -99,18 +99,16 @@ func (t *task) DataInBuffer(n int) ([]byte, error) {
 		t.in = nil
 	}
 	bytes := bufferBytes(n)
-	for !t.session.memory.tryTake(bytes) {
+	m := t.session.memory.tryTake(bytes)
+	for ; m == nil; m = t.session.memory.take(bytes, t.out.wake) {
 		if !t.MayBlock {
 			return nil, scsi.ErrWouldBlock
-		}
-		if t.session.memory.take(bytes, t.out.wake) {
-			break
 		}
 		if t.out.isAborted() {
 			return nil, scsi.ErrAborted
 		}
 	}
-	t.in = t.session.entity.buffers.get(n, &t.session.memory)
+	t.in = t.session.entity.buffers.get(n, m)
 	return t.in.p, nil
 }
 

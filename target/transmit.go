@@ -70,6 +70,7 @@ type transmitQueue struct {
 	messages int
 	bytes    int // data of the messages
 	writing  bool
+	emptied  uint64 // how often the writer has found nothing more to write
 	closed   bool
 	spare    []item // the emptied slice of the last batch
 
@@ -184,6 +185,7 @@ func (q *transmitQueue) nextBatch() bool {
 	defer q.mu.Unlock()
 	if len(q.items) == 0 {
 		q.writing = false
+		q.emptied++
 		return false
 	}
 	q.current = q.items
@@ -260,9 +262,9 @@ func (i *item) drop() {
 	i.finish()
 }
 
-// stalled tells whether something waits for the socket.
-func (q *transmitQueue) stalled() bool {
+// stalled tells whether something waits for the socket, and how often nothing has.
+func (q *transmitQueue) stalled() (waits bool, emptied uint64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.writing || len(q.items) > 0
+	return q.writing || len(q.items) > 0, q.emptied
 }
