@@ -93,6 +93,7 @@ type Entity struct {
 	discovery   atomic.Pointer[DiscoveryAuth]
 	serial      atomic.Uint64
 	watch       watch
+	guesses     guesses
 
 	mu          sync.Mutex
 	groups      []*PortalGroup

@@ -40,6 +40,7 @@ type login struct {
 // of c.session.
 func (c *Connection) login() error {
 	l := &login{c: c, negotiation: *newNegotiation(c.entity.limits.ConnectionsPerSession)}
+	l.chap.guesses, l.chap.from = &c.entity.guesses, c.remote.Addr()
 	c.conn.SetDeadline(time.Now().Add(c.entity.limits.LoginTimeout))
 	for {
 		err := l.step()

@@ -20,6 +20,7 @@ const DefaultTimeout = 20 * time.Second
 type Options struct {
 	Timeout    time.Duration // of each wait; 0: DefaultTimeout
 	ReadBuffer int           // bytes of the socket's receive buffer; 0: the system's choice
+	Local      net.Addr      // where it comes from; nil: the system's choice
 }
 
 // A Connection is one iSCSI connection, seen from the initiator. It is used by one
@@ -65,7 +66,7 @@ func Dial(addr string, o Options) (*Connection, error) {
 	if o.Timeout == 0 {
 		o.Timeout = DefaultTimeout
 	}
-	d := net.Dialer{Timeout: o.Timeout}
+	d := net.Dialer{Timeout: o.Timeout, LocalAddr: o.Local}
 	if o.ReadBuffer > 0 {
 		d.Control = func(_, _ string, raw syscall.RawConn) error {
 			var err error

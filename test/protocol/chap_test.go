@@ -56,7 +56,7 @@ func TestCHAP_RFC7143_12_1_3(t *testing.T) {
 					login(t, d, withCHAP(c)).alive()
 					for name, bad := range map[string]initiator.CHAP{
 						"secret": {User: "alice", Secret: secrets["alice"] + "x", Algorithms: c.Algorithms, Base64: base64},
-						"user":   {User: "bob", Secret: secrets["alice"], Algorithms: c.Algorithms, Base64: base64},
+						"user":   {User: fmt.Sprint("bob ", algorithm, mutual, base64), Secret: secrets["alice"], Algorithms: c.Algorithms, Base64: base64},
 					} {
 						p := dial(t, d)
 						err := p.Login(withCHAP(bad))
