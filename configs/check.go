@@ -142,7 +142,7 @@ func (k checker) name(seen map[string]string, name, at, what string) {
 }
 
 func (k checker) luns() {
-	names, paths, serials := map[string]string{}, map[string]string{}, map[string]string{}
+	names, paths, identities := map[string]string{}, map[string]string{}, map[string]string{}
 	for i := range k.config.LUNs {
 		l, at := &k.config.LUNs[i], fmt.Sprintf("lun[%d]", i)
 		k.name(names, l.Name, at, "LUN")
@@ -157,9 +157,7 @@ func (k checker) luns() {
 		if l.Path != "" {
 			once(k, paths, filepath.Clean(l.Path), at, fmt.Sprintf("a LUN on %s", l.Path))
 		}
-		if l.Serial != "" {
-			k.serial(serials, l.Serial, at+".serial")
-		}
+		k.identity(identities, l, at)
 	}
 }
 
@@ -235,15 +233,6 @@ func (k checker) space(l *LUN, at string) {
 	case l.Store != "":
 		k.fail(at+".overcommit", "is for an image with a bare path; write it for the store %q, which decides for all in it", l.Store)
 	}
-}
-
-// serial checks a unit serial number (SPC-4 7.8.15): printable ASCII.
-func (k checker) serial(seen map[string]string, serial, path string) {
-	if len(serial) > 64 || strings.ContainsFunc(serial, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		k.fail(path, "%q cannot be a serial; use up to 64 printable ASCII characters and no blanks", serial)
-		return
-	}
-	once(k, seen, serial, path, fmt.Sprintf("the serial %q", serial))
 }
 
 func (k checker) targets() {

@@ -31,7 +31,7 @@ func TestExamples(t *testing.T) {
 }
 
 // setting is a line "key = ..." of isantarget.toml, turned off or not.
-var setting = regexp.MustCompile(`^#?([a-z][a-z-]*) = (.*)$`)
+var setting = regexp.MustCompile(`^#?([a-z][a-z0-9-]*) = (.*)$`)
 
 // TestEveryKeyIsExplained demands of isantarget.toml that each key of the
 // schema stands in its table, right below a comment.
@@ -105,7 +105,7 @@ func TestTurnedOffSettingsAreReal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	on := regexp.MustCompile(`(?m)^#(\[\[|[a-z][a-z-]* = )`).ReplaceAllString(string(text), "$1")
+	on := regexp.MustCompile(`(?m)^#(\[\[|[a-z][a-z0-9-]* = )`).ReplaceAllString(string(text), "$1")
 	if on == string(text) {
 		t.Fatal("nothing was turned off")
 	}

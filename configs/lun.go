@@ -36,6 +36,14 @@ type LUN struct {
 
 	Serial string `toml:"serial"` // empty: made once and kept with the state
 
+	// Names that another target told of the disk, in place of ours; empty: ours.
+	NAA      Designator `toml:"naa"`      // NAA designator (SPC-4 7.8.6.6)
+	EUI64    Designator `toml:"eui64"`    // EUI-64 based designator (SPC-4 7.8.6.5)
+	T10      string     `toml:"t10"`      // T10 vendor ID designator (SPC-4 7.8.6.4)
+	Vendor   string     `toml:"vendor"`   // T10 VENDOR IDENTIFICATION (SPC-4 6.6.2)
+	Product  string     `toml:"product"`  // PRODUCT IDENTIFICATION
+	Revision string     `toml:"revision"` // PRODUCT REVISION LEVEL
+
 	Layers []Layer `toml:"layer"` // between the LUN and its store, from the top
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -465,6 +466,46 @@ func TestIdentityIsKept(t *testing.T) {
 	serial, designators := identify("x.img", 0)
 	if s, d := identify("elsewhere.img", 3); s != serial || d != designators {
 		t.Errorf("serial %q, designators %x; were %q, %x", s, d, serial, designators)
+	}
+}
+
+// TestNamesOfAnotherTarget: a disk that another target served before tells the names that
+// it had there, and no others.
+func TestNamesOfAnotherTarget(t *testing.T) {
+	const names = `serial = "MY SERIAL"
+naa = "60:01:40:54:3b:26:a9:a1:b2:c4:d3:e8:f7:a6:b5:c4"
+eui64 = "none"
+t10 = "LIO-ORG disk:43b26a9a"
+vendor = "LIO-ORG"
+product = "disk"
+revision = "4.0"
+`
+	d := start(t, t.TempDir(), fmt.Sprintf("[[lun]]\nname = \"x\"\npath = \"x.img\"\nsize = \"1MiB\"\n%s[[target]]\nname = %q\nluns = { 0 = \"x\" }\n", names, name))
+	defer d.stop(t)
+	c := d.mustLogin(t, alice, nil)
+	defer c.Close()
+	inquire := func(page byte) []byte {
+		cdb := []byte{0x12, 1, page, 0, 255, 0}
+		if page == 0 {
+			cdb[1] = 0
+		}
+		return do(t, c, initiator.Command{CDB: cdb, Read: 255}).Data
+	}
+	if got := string(inquire(0)[8:36]); got != "LIO-ORG disk            4.0 " {
+		t.Errorf("vendor, product and revision %q", got)
+	}
+	if got := string(inquire(0x80)[4:]); got != "MY SERIAL" {
+		t.Errorf("serial %q", got)
+	}
+	var ofUnit []string
+	for b := inquire(0x83)[4:]; len(b) >= 4; b = b[4+int(b[3]):] {
+		if b[1]&0x30 == 0 {
+			ofUnit = append(ofUnit, fmt.Sprintf("%d %q", b[1]&0x0f, strings.TrimRight(string(b[4:4+int(b[3])]), "\x00")))
+		}
+	}
+	want := []string{`3 "` + "`" + `\x01@T;&\xa9\xa1\xb2\xc4\xd3\xe8\xf7\xa6\xb5\xc4"`, `1 "LIO-ORG disk:43b26a9a"`, `8 "naa.600140543b26a9a1b2c4d3e8f7a6b5c4"`}
+	if !slices.Equal(ofUnit, want) {
+		t.Errorf("designators %q, want %q", ofUnit, want)
 	}
 }
 

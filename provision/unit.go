@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -236,7 +237,11 @@ func (u *unit) options() sbc.Options {
 
 // present gives the device its identity and makes the logical unit.
 func (u *unit) present(keep *state.Directory, revision string, accept bool) error {
-	id := scsi.Identity{Name: u.config.Name, Serial: u.config.Serial, Revision: revision}
+	l := u.config
+	id := scsi.Identity{
+		Name: l.Name, Serial: l.Serial, Revision: cmp.Or(l.Revision, revision),
+		Vendor: l.Vendor, Product: l.Product, T10: l.T10, NAA: l.NAA.Bytes(), EUI64: l.EUI64.Bytes(),
+	}
 	if id.Serial == "" {
 		var err error
 		if id.Serial, err = keep.Serial(u.config.Name); err != nil {

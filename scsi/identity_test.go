@@ -9,14 +9,14 @@ import (
 func TestIdentityComesFromTheSerialAlone(t *testing.T) {
 	a := Identity{Name: "a", Serial: "0123456789abcdef", Revision: "0001"}
 	b := Identity{Name: "b", Serial: a.Serial, Revision: "0002"}
-	if a.NAA() != b.NAA() || a.EUI64() != b.EUI64() || a.String() != b.String() {
+	if a.SerialNAA() != b.SerialNAA() || a.SerialEUI64() != b.SerialEUI64() || a.String() != b.String() {
 		t.Error("names differ for one serial")
 	}
 	// Known values: they must never change, or every initiator loses its disks.
-	if got := fmt.Sprintf("%s %X", a, a.EUI64()); got != "naa.6024953f9f5111f7b27a781f1f1ddde5 2B796BFC7365C9C20249538B548E5641" {
+	if got := fmt.Sprintf("%s %X", a, a.SerialEUI64()); got != "naa.6024953f9f5111f7b27a781f1f1ddde5 2B796BFC7365C9C20249538B548E5641" {
 		t.Errorf("SCSI name string and EUI-64 %s", got)
 	}
-	naa, eui := a.NAA(), a.EUI64()
+	naa, eui := a.SerialNAA(), a.SerialEUI64()
 	if naa[0]>>4 != 6 {
 		t.Errorf("NAA is %X: not type 6", naa)
 	}
@@ -27,15 +27,24 @@ func TestIdentityComesFromTheSerialAlone(t *testing.T) {
 	if got := uint32(eui[8])<<16 | uint32(eui[9])<<8 | uint32(eui[10]); got != companyID {
 		t.Errorf("company id of the EUI-64: %06X", got)
 	}
-	if c := (Identity{Serial: "0123456789abcdee"}); c.NAA() == a.NAA() || c.EUI64() == a.EUI64() {
+	if c := (Identity{Serial: "0123456789abcdee"}); c.SerialNAA() == a.SerialNAA() || c.SerialEUI64() == a.SerialEUI64() {
 		t.Error("names are equal for two serials")
 	}
 }
 
 func TestIdentityIsChecked(t *testing.T) {
-	for _, serial := range []string{"", strings.Repeat("x", 65), "a b", "a\n", "é"} {
+	for _, serial := range []string{"", strings.Repeat("x", 65), " a", "a ", "a\n", "é"} {
 		if _, err := NewLogicalUnit(Identity{Serial: serial}, &fakeDevice{}, nil); err == nil {
 			t.Errorf("the serial %q is accepted", serial)
+		}
+	}
+	for what, id := range map[string]Identity{
+		"a long vendor": {Vendor: "123456789"}, "a long product": {Product: "12345678901234567"}, "a NAA name of 12 bytes": {NAA: make([]byte, 12)},
+		"an EUI-64 name of 4 bytes": {EUI64: make([]byte, 4)}, "a T10 name with a zero": {T10: "IET     1\x00"},
+	} {
+		id.Serial = "1"
+		if _, err := NewLogicalUnit(id, &fakeDevice{}, nil); err == nil {
+			t.Errorf("%s is accepted", what)
 		}
 	}
 	one, two := NewSerial(), NewSerial()

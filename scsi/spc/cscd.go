@@ -18,10 +18,11 @@ const (
 )
 
 // AppendCSCD adds the identification descriptor CSCD descriptor of lu to b. Its
-// designator is the NAA name.
+// designator is the NAA name that its serial makes, which fits in whatever the unit
+// is told to be called.
 func AppendCSCD(b []byte, lu *scsi.LogicalUnit, blockLength int) []byte {
 	d := make([]byte, cscdLength)
-	naa := lu.Identity.NAA()
+	naa := lu.Identity.SerialNAA()
 	d[0], d[1] = cscdIdentification, lu.Device.PeripheralDeviceType()
 	d[4], d[5], d[7] = codeSetBinary, ofUnit|typeNAA, byte(len(naa))
 	copy(d[cscdDesignator:], naa[:])
@@ -49,16 +50,17 @@ func FindCSCD(c *scsi.Command, d []byte) (found *scsi.LogicalUnit) {
 	return found
 }
 
-// isNamed tells whether a designator of VPD page 83h names lu.
+// isNamed tells whether a designator of VPD page 83h names lu, or one of AppendCSCD.
 func isNamed(lu *scsi.LogicalUnit, codeSet, kind byte, designator []byte) bool {
-	naa, eui := lu.Identity.NAA(), lu.Identity.EUI64()
+	id := lu.Identity
 	switch kind {
 	case ofUnit | typeNAA:
-		return codeSet == codeSetBinary && bytes.Equal(designator, naa[:])
+		own := id.SerialNAA()
+		return codeSet == codeSetBinary && (bytes.Equal(designator, id.NAADesignator()) || bytes.Equal(designator, own[:]))
 	case ofUnit | typeEUI64:
-		return codeSet == codeSetBinary && bytes.Equal(designator, eui[:])
+		return codeSet == codeSetBinary && bytes.Equal(designator, id.EUI64Designator())
 	case ofUnit | typeT10Vendor:
-		return codeSet == codeSetASCII && bytes.Equal(designator, t10Designator(lu.Identity))
+		return codeSet == codeSetASCII && bytes.Equal(designator, id.T10Designator())
 	}
 	return false
 }

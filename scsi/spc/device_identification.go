@@ -30,12 +30,17 @@ const (
 // came through. The NAA name stands first, for initiators that read no further.
 func deviceIdentificationData(c *scsi.Command) []byte {
 	id := c.Unit().Identity
-	naa, eui := id.NAA(), id.EUI64()
 	var b []byte
-	b = appendDesignator(b, codeSetBinary, ofUnit|typeNAA, naa[:])
-	b = appendDesignator(b, codeSetBinary, ofUnit|typeEUI64, eui[:])
-	b = appendDesignator(b, codeSetASCII, ofUnit|typeT10Vendor, t10Designator(id))
-	b = appendDesignator(b, codeSetUTF8, ofUnit|typeSCSINameString, nameString(id.String()))
+	if naa := id.NAADesignator(); len(naa) > 0 {
+		b = appendDesignator(b, codeSetBinary, ofUnit|typeNAA, naa)
+	}
+	if eui := id.EUI64Designator(); len(eui) > 0 {
+		b = appendDesignator(b, codeSetBinary, ofUnit|typeEUI64, eui)
+	}
+	b = appendDesignator(b, codeSetASCII, ofUnit|typeT10Vendor, id.T10Designator())
+	if name := id.NameString(); name != "" {
+		b = appendDesignator(b, codeSetUTF8, ofUnit|typeSCSINameString, nameString(name))
+	}
 	if c.Nexus == nil || c.Nexus.TargetPort == nil {
 		return b
 	}
@@ -54,14 +59,6 @@ func deviceIdentificationData(c *scsi.Command) []byte {
 func appendDesignator(b []byte, first, second byte, designator []byte) []byte {
 	b = append(b, first, second, 0, byte(len(designator)))
 	return append(b, designator...)
-}
-
-// t10Designator is SPC-4 7.8.6.4: the vendor, and what is unique for it.
-func t10Designator(id scsi.Identity) []byte {
-	b := make([]byte, 8+16, 8+16+len(id.Serial))
-	putASCII(b[:8], scsi.VendorIdentification)
-	putASCII(b[8:], scsi.ProductIdentification)
-	return append(b, id.Serial...)
 }
 
 // nameString is SPC-4 7.8.6.11: ended by a zero and filled with zeros to a

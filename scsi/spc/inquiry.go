@@ -71,8 +71,8 @@ func standardInquiryData(c *scsi.Command) []byte {
 	}
 	b[6] = 0x10 // MULTIP: a unit may be reached through several target ports
 	b[7] = 0x02 // CMDQUE
-	putASCII(b[8:16], scsi.VendorIdentification)
-	putASCII(b[16:32], scsi.ProductIdentification)
+	putASCII(b[8:16], lu.Identity.VendorField())
+	putASCII(b[16:32], lu.Identity.ProductField())
 	putASCII(b[32:36], lu.Identity.Revision)
 	at := 58
 	for _, v := range append([]uint16{versionSAM5, versionISCSI, versionSPC4}, device.VersionDescriptors...) {
