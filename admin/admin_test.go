@@ -59,6 +59,9 @@ func (f *fake) SetFaults(lun string, words []string) error {
 func (f *fake) Recover(_ context.Context, lun string, r provision.Recovery) error {
 	return f.call("recover %s %v", lun, r)
 }
+func (f *fake) Stores() ([]provision.StoreStatus, error) {
+	return []provision.StoreStatus{{Name: "tank"}}, f.call("stores")
+}
 func (f *fake) Targets() ([]provision.TargetStatus, error) {
 	if err := f.call("targets"); err != nil {
 		return nil, err
@@ -167,6 +170,10 @@ func TestClientAndServer(t *testing.T) {
 			t.Errorf("LUNs %+v", l)
 		}
 		check(c.SetAccessState(ctx, "a/b c", 3, "standby"))
+		stores, err := c.Stores(ctx)
+		if check(err); len(stores) != 1 || stores[0].Name != "tank" {
+			t.Errorf("stores %+v", stores)
+		}
 		faults, err := c.Faults(ctx, "a")
 		if check(err); len(faults) != 1 || faults[0].Struck != 1 {
 			t.Errorf("faults %+v", faults)
@@ -196,7 +203,7 @@ func TestClientAndServer(t *testing.T) {
 		if check(err); len(change.Changes) != 1 {
 			t.Errorf("change %+v", change)
 		}
-		want := "sessions,logout 65535,luns,access a/b c 3 standby,faults a,set faults a [\"torn\" \"error=EIO on=read\"],set faults a [],recover a to serve the image that is there now,reservations ,clear ä,grow a b +1GiB,jobs,job a/1,cancel 2,reload"
+		want := "sessions,logout 65535,luns,access a/b c 3 standby,stores,faults a,set faults a [\"torn\" \"error=EIO on=read\"],set faults a [],recover a to serve the image that is there now,reservations ,clear ä,grow a b +1GiB,jobs,job a/1,cancel 2,reload"
 		if got := strings.Join(f.calls, ","); got != want {
 			t.Errorf("calls\n%s\nwant\n%s", got, want)
 		}

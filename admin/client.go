@@ -63,6 +63,12 @@ func (c *Client) SetAccessState(ctx context.Context, lun string, group uint16, s
 	return c.do(ctx, http.MethodPut, "/luns/"+url.PathEscape(lun)+"/access-states/"+strconv.Itoa(int(group)), accessState{state}, nil)
 }
 
+// Stores lists the stores, and the folders of images that are in none.
+func (c *Client) Stores(ctx context.Context) (list []provision.StoreStatus, err error) {
+	err = c.do(ctx, http.MethodGet, "/stores", nil, &list)
+	return list, err
+}
+
 // Targets lists the targets.
 func (c *Client) Targets(ctx context.Context) (list []provision.TargetStatus, err error) {
 	err = c.do(ctx, http.MethodGet, "/targets", nil, &list)

@@ -6,6 +6,7 @@
 //	DELETE /sessions/{tsih}                 log an initiator out
 //	GET    /luns                            the LUNs, and the access state of each path
 //	PUT    /luns/{lun}/access-states/{group}  {"state": "standby"}: change one
+//	GET    /stores                          what the stores have and have promised, and what happened to their space
 //	GET    /targets                         the targets and their portals
 //	GET    /reservations                    registrations and reservations, by LUN
 //	GET    /reservations/{lun}              those of one

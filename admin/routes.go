@@ -27,6 +27,7 @@ func (s *Server) routes() *http.ServeMux {
 		"POST /luns/{lun}/recover":              s.recover,
 		"GET /luns/{lun}/faults":                s.faults,
 		"PUT /luns/{lun}/faults":                s.setFaults,
+		"GET /stores":                           func(*http.Request) (any, error) { return s.daemon.Stores() },
 		"GET /targets":                          func(*http.Request) (any, error) { return s.daemon.Targets() },
 		"GET /reservations":                     func(*http.Request) (any, error) { return s.daemon.Reservations("") },
 		"GET /reservations/{lun}":               s.reservations,

@@ -40,6 +40,7 @@ type Daemon interface {
 	Recover(ctx context.Context, lun string, allowed provision.Recovery) error
 	Faults(lun string) ([]provision.FaultStatus, error)
 	SetFaults(lun string, words []string) error
+	Stores() ([]provision.StoreStatus, error)
 	Targets() ([]provision.TargetStatus, error)
 	Reservations(lun string) ([]provision.ReservationStatus, error)
 	ClearReservations(lun string) error

@@ -226,6 +226,9 @@ func (k checker) shape(l *LUN, at string) {
 // space checks what a LUN says of the space it takes.
 func (k checker) space(l *LUN, at string) {
 	k.threshold(l.SpaceThreshold, at)
+	if l.DetectZeroes && l.Provisioning == Fixed {
+		k.fail(at+".detect-zeroes", "gives space back, and LUN %q is fixed, to keep all it has; leave one of the two out", l.Name)
+	}
 	switch {
 	case l.Overcommit == "":
 	case l.Kind != File && l.Kind != AnyKind:

@@ -168,6 +168,7 @@ func TestErrors(t *testing.T) {
 		{"size of nothing", lun + "size = \"ten\"\n", `san.toml:4: lun.size: "ten" is not a size; write a number and its unit, as 10GiB or 500GB`},
 		{"negative size", lun + "size = -1\n", `san.toml:4: lun.size: "-1" is not a size; write a number and its unit, as 10GiB or 500GB`},
 		{"half a block", lun + "size = 1000\n", `san.toml:4: lun.size: 1000 bytes are not whole blocks of 512`},
+		{"detect-zeroes", lun + "provisioning = \"fixed\"\ndetect-zeroes = true\n", `san.toml:5: lun.detect-zeroes: gives space back, and LUN "a" is fixed, to keep all it has; leave one of the two out`},
 		{"overcommit", lun + "overcommit = \"maybe\"\n", `san.toml:4: lun.overcommit: "maybe" is not known; known: refuse, warn, allow`},
 		{"overcommit in a store", store + lun0 + "store = \"tank\"\novercommit = \"allow\"\n", `san.toml:7: lun.overcommit: is for an image with a bare path; write it for the store "tank", which decides for all in it`},
 		{"overcommit of memory", lun0 + "kind = \"memory\"\nsize = \"1MiB\"\novercommit = \"allow\"\n", `san.toml:5: lun.overcommit: is for images; LUN "a" is of kind memory`},

@@ -28,7 +28,8 @@ type LUN struct {
 	PhysicalBlockSize int  `toml:"physical-block-size"` // bytes; 0: the device's own, or the logical one
 	WriteCache        bool `toml:"write-cache"`         // WCE of the caching mode page (SBC-3 6.4.5)
 	ReadOnly          bool `toml:"readonly"`
-	Removable         bool `toml:"removable"` // RMB of INQUIRY (SPC-4 6.6.2)
+	Removable         bool `toml:"removable"`     // RMB of INQUIRY (SPC-4 6.6.2)
+	DetectZeroes      bool `toml:"detect-zeroes"` // a WRITE of zeros gives space back
 
 	ExplicitALUA bool `toml:"explicit-alua"` // initiators may change the access states of its paths (SPC-4 6.45)
 

@@ -41,7 +41,7 @@ func (p *Provisioner) prepare(ctx context.Context, plan *plan, renewal *renewal)
 	c := &change{Provisioner: p, plan: plan, before: p.now.Load(), renewal: renewal}
 	limits := limitsOf(plan.Config)
 	c.next = &running{
-		plan: plan, patience: limits.DrainTimeout + limits.HangBound,
+		plan: plan, questions: &p.questions, patience: limits.DrainTimeout + limits.HangBound,
 		groups: map[int]*target.PortalGroup{}, units: map[string]*unit{}, nodes: map[iscsi.Name]*target.Node{},
 	}
 	steps := []func() error{

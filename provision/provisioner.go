@@ -39,6 +39,10 @@ type Provisioner struct {
 	now      atomic.Pointer[running] // nil: nothing runs
 	hanging  hangingUnits
 	jobs     job.Board
+
+	questions questions // about space
+	events    eventLog
+	gauge     *gauge // nil: nothing runs; applying guards it
 }
 
 // New makes a provisioner that runs nothing.
@@ -90,6 +94,9 @@ func (p *Provisioner) applyRecorded(ctx context.Context, want configs.Config, re
 	}
 	c.commit(ctx)
 	p.now.Store(c.next)
+	if p.gauge == nil {
+		p.gauge = p.startGauge()
+	}
 	c.removeUnits()
 	if c.before == nil {
 		p.startWatching()
@@ -129,6 +136,8 @@ func (p *Provisioner) stop(ctx context.Context) error {
 		return nil
 	}
 	p.stopWatching()
+	p.gauge.stop()
+	p.gauge = nil
 	quiet := make(chan error, 1)
 	go func() {
 		var jobs sync.WaitGroup
@@ -165,7 +174,8 @@ type running struct {
 	units   map[string]*unit            // by name of the LUN
 	nodes   map[iscsi.Name]*target.Node
 
-	patience time.Duration // what stopping waits for initiators, and then for commands that hang
+	questions *questions
+	patience  time.Duration // what stopping waits for initiators, and then for commands that hang
 }
 
 // limitsOf are the limits of a configuration, the times with their defaults.

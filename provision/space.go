@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/isantarget/isantarget/backstore"
-	"github.com/isantarget/isantarget/backstore/file"
 	"github.com/isantarget/isantarget/configs"
 )
 
@@ -18,8 +17,9 @@ import (
 type pool struct {
 	backstore.Space         // Used is that of the images together
 	units           []*unit // by name
-	promised        int64   // the sizes of the images together
-	owed            int64   // the part of it that they have not taken yet
+	promises        []promise
+	promised        int64 // the sizes of the images together
+	owed            int64 // the part of it that they have not taken yet
 }
 
 // ratio is what is promised, as a part of all that images can have.
@@ -33,13 +33,7 @@ func (p *pool) ratio() float64 {
 // overcommitted tells whether there is less than was promised.
 func (p *pool) overcommitted() bool { return p.owed > p.Available }
 
-// A promise is the size of an image, and what it takes already.
-type promise struct {
-	backstore.Space
-	size int64 // bytes
-}
-
-// owed are the bytes that an image may still take. One that nobody can write takes none.
+// owed are the bytes that the image of u may still take. One that nobody can write takes none.
 func (u *unit) owed(p promise) int64 {
 	if u.config.ReadOnly {
 		return 0
@@ -47,29 +41,12 @@ func (u *unit) owed(p promise) int64 {
 	return max(p.size-p.Used, 0)
 }
 
-// promise is that of the image of u; ok is false if there is none, or nothing is
-// known of the space below it.
-func (u *unit) promise() (p promise, ok bool) {
-	var err error
-	switch {
-	case kind(u.config) != configs.File:
-		return promise{}, false
-	case u.medium != nil:
-		p.size = u.medium.Geometry().Size
-		p.Space, err = u.medium.Space()
-	default:
-		p.size = int64(u.config.Size)
-		p.Space, err = file.SpaceAt(u.config.Path)
-	}
-	return p, err == nil
-}
-
 // pools are the file systems in which images of r lie, by their names.
 func (r *running) pools() map[string]*pool {
-	pools := map[string]*pool{}
+	pools, promises := map[string]*pool{}, r.promises()
 	for _, name := range slices.Sorted(maps.Keys(r.units)) {
 		u := r.units[name]
-		promise, ok := u.promise()
+		promise, ok := promises[u]
 		if !ok {
 			continue
 		}
@@ -80,6 +57,7 @@ func (r *running) pools() map[string]*pool {
 			pools[promise.Pool] = p
 		}
 		p.units = append(p.units, u)
+		p.promises = append(p.promises, promise)
 		p.Used += promise.Used
 		p.promised += promise.size
 		p.owed += u.owed(promise)
@@ -89,9 +67,9 @@ func (r *running) pools() map[string]*pool {
 
 // poolOf is the file system of the image of l, or the one where it is to be made.
 func (r *running) poolOf(l configs.LUN) (*pool, error) {
-	space, err := file.SpaceAt(l.Path)
+	space, err := r.questions.spaceAt(l.Path)
 	if err != nil {
-		if space, err = file.SpaceAt(filepath.Dir(l.Path)); err != nil {
+		if space, err = r.questions.spaceAt(filepath.Dir(l.Path)); err != nil {
 			return nil, err
 		}
 	}

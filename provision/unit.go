@@ -231,7 +231,7 @@ func (u *unit) options() sbc.Options {
 	return sbc.Options{
 		Medium: u.medium, BlockSize: l.BlockSize, PhysicalBlockSize: physical,
 		ReadOnly: l.ReadOnly, Removable: l.Removable, WriteCache: l.WriteCache, ExplicitAccess: l.ExplicitALUA,
-		Thin: l.Provisioning != configs.Fixed, Place: l.Path, SanitizeRate: int64(l.SanitizeRate), Report: u.report,
+		Thin: l.Provisioning != configs.Fixed, DetectZeroes: l.DetectZeroes, Place: l.Path, SanitizeRate: int64(l.SanitizeRate), Report: u.report,
 	}
 }
 

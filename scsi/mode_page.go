@@ -35,6 +35,10 @@ type ModePage struct {
 	// or the defaults, and then for each change. Calls never overlap. If it fails
 	// the values before stay and the initiator hears of it. It does not keep page.
 	Apply func(page []byte) error
+	// Now puts in what the page holds at this moment, for one that nobody can
+	// change by MODE SELECT and that changes by itself; nil: it holds what Default
+	// says. It must not wait.
+	Now func(page []byte)
 }
 
 // PageControl is the PC field of MODE SENSE (SPC-4 table 197): which values.
@@ -102,6 +106,16 @@ func (p *modePage) setCurrent(page []byte) {
 }
 
 func (p *modePage) current() []byte { return p.values.Load().current }
+
+// momentary is page, or what the page that changes by itself holds now.
+func (p *modePage) momentary(page []byte) []byte {
+	if p.Now == nil {
+		return page
+	}
+	page = slices.Clone(page)
+	p.Now(page)
+	return page
+}
 
 func (p *modePage) less(o *modePage) int {
 	return cmp.Or(cmp.Compare(p.Code, o.Code), cmp.Compare(p.Subcode, o.Subcode))
@@ -267,11 +281,11 @@ func (lu *LogicalUnit) AppendModePages(b []byte, code, subcode byte, pc PageCont
 		at := len(b)
 		switch pc {
 		case CurrentValues:
-			b = append(b, p.current()...)
+			b = append(b, p.momentary(p.current())...)
 		case ChangeableValues:
 			b = append(b, p.Changeable...)
 		case DefaultValues:
-			b = append(b, p.Default...)
+			b = append(b, p.momentary(p.Default)...)
 		case SavedValues:
 			b = append(b, p.kept()...)
 			if p.Unsavable {
@@ -308,7 +322,7 @@ func (lu *LogicalUnit) SelectModePages(n *Nexus, values []ModeValues, save bool)
 	}
 	for _, p := range m.pages {
 		page := wanted[p]
-		if page == nil || bytes.Equal(page, p.current()) {
+		if page == nil || p.Now != nil || bytes.Equal(page, p.current()) {
 			continue
 		}
 		if err := p.apply(page); err != nil {
@@ -348,7 +362,7 @@ func (m *modePages) check(values []ModeValues) (map[*modePage][]byte, error) {
 		}
 		page := wanted[p]
 		if page == nil {
-			page = slices.Clone(p.current())
+			page = slices.Clone(p.momentary(p.current()))
 		}
 		for i := header; i < len(page); i++ {
 			if wrong := (v.Page[i] ^ page[i]) &^ p.Changeable[i]; wrong != 0 {

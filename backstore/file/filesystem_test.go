@@ -411,3 +411,41 @@ func TestExtentAt_ManyPieces(t *testing.T) {
 		}
 	}
 }
+
+// On a full file system holes can still be made, though each needs a note of its own:
+// the file systems keep room for that.
+func TestUnmap_OnAFullFileSystem(t *testing.T) {
+	const n, size = 64 << 10, 4 << 20
+	for kind, bytesOfDisk := range map[string]int64{"ext4": 64 << 20, "xfs": 320 << 20} {
+		t.Run(kind, func(t *testing.T) {
+			folder := fileSystem(t, kind, bytesOfDisk)
+			s := open(t, file.Options{Path: filepath.Join(folder, "image"), Create: true, Size: size})
+			defer func() { _ = s.Close() }()
+			m := backstore.Bind(s)
+			for off := int64(0); off < size; off += n {
+				if _, err := m.WriteAt(bytes.Repeat([]byte{0xa5}, n), off); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := m.Sync(); err != nil {
+				t.Fatal(err)
+			}
+			got, want := make([]byte, n), append(append(bytes.Repeat([]byte{0xa5}, 4096), make([]byte, 8192)...), bytes.Repeat([]byte{0xa5}, n-3*4096)...)
+			for i, off := 0, int64(0); off < size; i, off = i+1, off+n {
+				if i%16 == 0 {
+					fillUp(t, folder) // what came back is gone again
+				}
+				err := m.UnmapAt(off+4096, 8192)
+				if i%2 == 1 {
+					err = m.ZeroAt(off+4096, 8192, true) // as WRITE SAME does
+				}
+				if err != nil {
+					t.Fatalf("at %d: %v", off, err)
+				}
+				if _, err := m.ReadAt(got, off); err != nil || !bytes.Equal(got, want) {
+					t.Fatalf("the range at %d does not read as it should: %v", off, err)
+				}
+			}
+		})
+	}
+}

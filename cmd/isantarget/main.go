@@ -56,7 +56,7 @@ func application(stdout, stderr io.Writer) *cli.App {
 		ExitErrHandler:            func(*cli.Context, error) {}, // run does it
 		Commands: []*cli.Command{
 			serveCommand(), checkCommand(), planCommand(), applyCommand(), reloadCommand(), exportCommand(), statusCommand(),
-			targetCommand(), lunCommand(), portalCommand(), initiatorCommand(), sessionCommand(), reservationCommand(), jobCommand(),
+			targetCommand(), lunCommand(), storeCommand(), portalCommand(), initiatorCommand(), sessionCommand(), reservationCommand(), jobCommand(),
 			healthcheckCommand(), completionCommand(), manCommand(), versionCommand(),
 		},
 	}

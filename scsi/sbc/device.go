@@ -37,6 +37,9 @@ type Options struct {
 	// ExplicitAccess lets initiators change the asymmetric access states of the paths
 	// (SET TARGET PORT GROUPS).
 	ExplicitAccess bool
+	// DetectZeroes takes a WRITE of nothing but zeros for a wish to give the space of
+	// its blocks back, on a thin unit whose unmapped blocks read as zeros.
+	DetectZeroes bool
 	// SanitizeRate bounds what SANITIZE writes in a second, so that it leaves the
 	// disks below to others. 0: no bound.
 	SanitizeRate int64
@@ -57,8 +60,10 @@ type Device struct {
 	readOnly   bool
 	removable  bool
 	thin       bool
+	tellsSpace bool // thin, and the medium knows what it takes of the space below
 	atomic     bool // the medium promises atomic writes: there is WRITE ATOMIC
 	writeCache bool // the default of WCE
+	zeroes     bool // a WRITE of zeros is looked for
 
 	explicitAccess bool
 
@@ -79,6 +84,7 @@ type Device struct {
 	loss       atomic.Pointer[loss] // set: what was written may be lost
 	format     formatter
 	sanitize   sanitizer
+	thresholds thresholds
 
 	copies  *spc.CopyManager
 	copying chan struct{} // holds one for each piece that is being copied to the unit
@@ -92,6 +98,7 @@ var (
 	_ scsi.DeviceServer = (*Device)(nil)
 	_ scsi.Synchronizer = (*Device)(nil)
 	_ scsi.Rememberer   = (*Device)(nil)
+	_ scsi.Logger       = (*Device)(nil)
 )
 
 // New makes a device of o. It fails if block sizes do not fit together, or fit
@@ -113,8 +120,10 @@ func New(o Options) (*Device, error) {
 		readOnly:   o.ReadOnly,
 		removable:  o.Removable,
 		thin:       o.Thin && canBeThin(o.Medium),
+		tellsSpace: o.Thin && canBeThin(o.Medium) && tellsSpace(o.Medium),
 		atomic:     o.Medium != nil && o.Medium.Geometry().Atomic >= o.BlockSize,
 		writeCache: o.WriteCache,
+		zeroes:     o.DetectZeroes,
 
 		explicitAccess: o.ExplicitAccess,
 

@@ -44,6 +44,7 @@ func (d *Device) mediumError(m *backstore.Medium, err error, off int64, code scs
 	lba := uint64(off) >> d.blockShift
 	switch backstore.Meaning(err) {
 	case backstore.ErrNoSpace:
+		d.thresholds.refused.Add(1)
 		s := scsi.DataProtect(scsi.ASCSpaceAllocationFailedWriteProtect)
 		if !nowhere {
 			s.Information = &lba

@@ -38,14 +38,27 @@ func (d *Device) BlockDescriptor(long bool) []byte {
 
 // ModePages are the mode pages of SBC-3 6.5.
 func (d *Device) ModePages() []scsi.ModePage {
-	return []scsi.ModePage{readWriteErrorRecovery(), d.caching()}
+	pages := []scsi.ModePage{d.readWriteErrorRecovery(), d.caching()}
+	if d.tellsSpace {
+		pages = append(pages, d.provisioningPage())
+	}
+	return pages
 }
 
-// readWriteErrorRecovery is the Read-Write Error Recovery mode page (SBC-3 6.5),
-// all zero: nothing is reassigned or retried behind the initiator's back, and an
-// error is told.
-func readWriteErrorRecovery() scsi.ModePage {
-	return scsi.ModePage{Code: 0x01, Default: make([]byte, 12)}
+// readWriteErrorRecovery is the Read-Write Error Recovery mode page (SBC-3 6.5):
+// nothing is reassigned or retried behind the initiator's back, and an error is
+// told. LBPERE alone can be changed, where there are thresholds to be told of.
+func (d *Device) readWriteErrorRecovery() scsi.ModePage {
+	const lbpere = 0x80 // in byte 7
+	p := scsi.ModePage{Code: 0x01, Default: make([]byte, 12), Changeable: make([]byte, 12)}
+	if d.tellsSpace {
+		p.Default[7], p.Changeable[7] = lbpere, lbpere
+		p.Apply = func(page []byte) error {
+			d.thresholds.silenced.Store(page[7]&lbpere == 0)
+			return nil
+		}
+	}
+	return p
 }
 
 // caching is the Caching mode page (SBC-3 6.5). WCE alone can be changed.

@@ -283,6 +283,7 @@ type recorder struct {
 	features backstore.Features
 	geometry func(*backstore.Geometry)
 	fail     func(op string, off, n int64) error // nil: nothing fails
+	space    func() (backstore.Space, error)     // asked with TellsSpace among the features
 
 	mu    sync.Mutex
 	diary []string
@@ -309,6 +310,8 @@ func (s *recorder) Geometry() backstore.Geometry {
 	}
 	return g
 }
+
+func (s *recorder) Space() (backstore.Space, error) { return s.space() }
 
 func (s *recorder) note(op string, off, n int64) error {
 	s.mu.Lock()

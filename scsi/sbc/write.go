@@ -32,6 +32,9 @@ func (d *Device) write(c *scsi.Command, f form) error {
 	if err != nil {
 		return err
 	}
+	if d.zeroes && isZero(p) && d.readsZeros(m) {
+		return d.writeZeros(c, m, off, int64(len(p)), f.fua(c.CDB))
+	}
 	switch {
 	case through:
 		_, err = m.WriteThroughAt(p, off)
@@ -50,4 +53,15 @@ func (d *Device) write(c *scsi.Command, f form) error {
 		return d.writeError(m, err, off)
 	}
 	return nil
+}
+
+// writeZeros is WRITE for zeros that take no space.
+func (d *Device) writeZeros(c *scsi.Command, m *backstore.Medium, off, length int64, fua bool) error {
+	if !c.MayBlock {
+		return scsi.ErrWouldBlock
+	}
+	if err := d.zero(c, m, off, length, true); err != nil {
+		return err
+	}
+	return d.writeError(m, d.settle(m, fua), off)
 }

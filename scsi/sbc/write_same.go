@@ -1,6 +1,8 @@
 package sbc
 
 import (
+	"bytes"
+
 	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/scsi"
 )
@@ -117,12 +119,19 @@ func (d *Device) repeatPiece(m *backstore.Medium, block []byte, off, length int6
 	return int64(n), d.writeError(m, err, off)
 }
 
-// isZero tells whether p holds nothing but zeros.
+// isZero tells whether p holds nothing but zeros. Of data it mostly looks at the
+// first byte.
 func isZero(p []byte) bool {
-	for _, b := range p {
-		if b != 0 {
+	if len(p) == 0 || p[0] != 0 || p[len(p)-1] != 0 {
+		return len(p) == 0
+	}
+	for ; len(p) > 0; p = p[min(len(p), len(zeros)):] {
+		if n := min(len(p), len(zeros)); !bytes.Equal(p[:n], zeros[:n]) {
 			return false
 		}
 	}
 	return true
 }
+
+// zeros are what isZero compares with.
+var zeros [4096]byte

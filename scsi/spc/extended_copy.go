@@ -127,6 +127,8 @@ func segmentError(c *scsi.Command, err error, i int) error {
 		return scsi.ErrAborted
 	case errors.As(err, &sense) && sense.Key == scsi.KeyNotReady, errors.Is(err, scsi.ErrAborted):
 		return copyAborted(scsi.ASCCopyTargetDeviceNotReachable, i)
+	case errors.As(err, &sense) && sense.Code == scsi.ASCSpaceAllocationFailedWriteProtect:
+		return copyAborted(sense.Code, i) // what its user can mend should not look like a broken device
 	case errors.As(err, &sense), errors.As(err, &status):
 		return copyAborted(scsi.ASCThirdPartyDeviceFailure, i)
 	}
