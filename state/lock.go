@@ -15,7 +15,7 @@ type lock struct{ file *os.File }
 
 // takeLock takes the lock file name, or says whose it is.
 func takeLock(name string) (*lock, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, fileMode)
 	if err != nil {
 		return nil, bare(err)
 	}
@@ -26,7 +26,7 @@ func takeLock(name string) (*lock, error) {
 		}
 		return nil, fmt.Errorf("another isantarget%s uses it; stop that one, or give this one a directory of its own (--state)", holder(f))
 	}
-	if err = f.Truncate(0); err == nil {
+	if err = errors.Join(f.Chmod(fileMode), f.Truncate(0)); err == nil {
 		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
 	if err != nil { // the file system is full or read-only: nothing could be kept

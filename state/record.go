@@ -20,16 +20,32 @@ type disk interface {
 // osDisk is the disk of the operating system.
 type osDisk struct{}
 
-func (osDisk) mkdir(name string) error      { return os.Mkdir(name, 0o700) }
 func (osDisk) rename(from, to string) error { return os.Rename(from, to) }
 func (osDisk) remove(name string) error     { return os.Remove(name) }
 
+// What is kept is the daemon's own, and the daemon's to read, whatever umask it was
+// started with.
+const (
+	fileMode   = 0o600
+	folderMode = 0o700
+)
+
+func (osDisk) mkdir(name string) error {
+	if err := os.Mkdir(name, folderMode); err != nil {
+		return err
+	}
+	return os.Chmod(name, folderMode)
+}
+
 func (osDisk) write(name string, record []byte) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, fileMode)
 	if err != nil {
 		return err
 	}
-	if _, err = f.Write(record); err == nil {
+	if err = f.Chmod(fileMode); err == nil {
+		_, err = f.Write(record)
+	}
+	if err == nil {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())

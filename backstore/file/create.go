@@ -92,6 +92,7 @@ func fill(fd int, o Options) error {
 	if err := lock(fd, false); err != nil {
 		return err
 	}
+	_ = unix.Fchmod(fd, 0o600) // whatever the umask; some file systems have no modes
 	if o.Provisioning == Fixed {
 		if err := allocateNew(fd, o); err != nil {
 			return err
