@@ -30,6 +30,7 @@ import (
 type fake struct {
 	mu    sync.Mutex
 	calls []string
+	log   *logrus.Logger // of its server
 	err   error
 }
 
@@ -129,6 +130,7 @@ func serve(t *testing.T, f *fake) (socket string, log *test.Hook) {
 	}
 	logger, hook := test.NewNullLogger()
 	logger.SetLevel(logrus.DebugLevel)
+	f.log = logger
 	s := NewServer(f, logger)
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(l) }()

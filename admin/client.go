@@ -183,32 +183,11 @@ func (c *Client) ExportJSON(ctx context.Context) (json.RawMessage, error) {
 // do sends a request with body as JSON, if it is not nil, and reads the answer into
 // out, if that is not nil.
 func (c *Client) do(ctx context.Context, method, path string, body, out any) error {
-	var sent io.Reader
-	if body != nil {
-		text, err := json.Marshal(body)
-		if err != nil {
-			return err
-		}
-		sent = bytes.NewReader(text)
-	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://isantarget"+path, sent)
+	response, err := c.send(ctx, method, path, body)
 	if err != nil {
 		return err
 	}
-	response, err := c.http.Do(r)
-	if err != nil {
-		return c.explain(err)
-	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		var said struct {
-			Error string `json:"error"`
-		}
-		if err := json.NewDecoder(response.Body).Decode(&said); err != nil || said.Error == "" {
-			return fmt.Errorf("the daemon at %s answers %s", c.socket, response.Status)
-		}
-		return errors.New(said.Error)
-	}
 	if out == nil {
 		return nil
 	}
@@ -221,6 +200,37 @@ func (c *Client) do(ctx context.Context, method, path string, body, out any) err
 		return fmt.Errorf("the answer of the daemon at %s cannot be read: %w", c.socket, err)
 	}
 	return nil
+}
+
+// send is do without the answer, whose body the caller closes.
+func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	var sent io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		sent = bytes.NewReader(text)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://isantarget"+path, sent)
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.http.Do(r)
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	if response.StatusCode == http.StatusOK {
+		return response, nil
+	}
+	defer response.Body.Close()
+	var said struct {
+		Error string `json:"error"`
+	}
+	if err := json.NewDecoder(response.Body).Decode(&said); err != nil || said.Error == "" {
+		return nil, fmt.Errorf("the daemon at %s answers %s", c.socket, response.Status)
+	}
+	return nil, errors.New(said.Error)
 }
 
 // explain says why there is no answer.

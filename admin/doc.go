@@ -18,6 +18,7 @@
 //	POST   /reload                          apply the configuration file again
 //	POST   /apply                           {"file": "/..."}: the same, if that is the file
 //	POST   /plan                            {"name", "dir", "text"}: what the file would change if it said text
+//	GET    /events                          what happens, as it happens (server-sent events), behind Last-Event-ID
 //	GET    /config                          the whole configuration that runs; ?format=toml as a file
 //	GET    /config/{table}                  the objects of a table of the configuration: lun, target, ...
 //	POST   /config/{table}                  make one; the body has the keys of the TOML table

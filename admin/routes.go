@@ -63,6 +63,7 @@ func (s *Server) routes() *http.ServeMux {
 			answer(w, http.StatusOK, v)
 		})
 	}
+	mux.HandleFunc("GET /events", s.stream)
 	return mux
 }
 

@@ -88,17 +88,20 @@ func (r *Refusal) Unwrap() error { return r.Err }
 // A Server answers requests.
 type Server struct {
 	http   http.Server
+	events *Events
 	daemon Daemon
 	log    *logrus.Entry
 }
 
-// NewServer makes a server for d.
+// NewServer makes a server for d. What is logged from now on are its events.
 func NewServer(d Daemon, log *logrus.Logger) *Server {
-	s := &Server{daemon: d, log: logrus.NewEntry(log)}
+	s := &Server{daemon: d, log: logrus.NewEntry(log), events: NewEvents()}
+	log.AddHook(s.events)
 	s.http = http.Server{
 		Handler: s.guard(s.routes()), MaxHeaderBytes: maxHeader, ReadHeaderTimeout: headerBound, IdleTimeout: idleBound,
 		ErrorLog: stdlog.New(complaints{s.log}, "", 0),
 	}
+	s.http.RegisterOnShutdown(s.events.end)
 	return s
 }
 

@@ -95,7 +95,7 @@ func sanitizeStatus(lun string, p sbc.SanitizeProgress) job.Status {
 
 // tellOf logs how a job is.
 func (p *Provisioner) tellOf(s job.Status) {
-	log := p.log.WithFields(logrus.Fields{"job": s.ID, "lun": s.Object})
+	log := p.log.WithFields(logrus.Fields{"event": "job", "job": s.ID, "lun": s.Object})
 	switch s.State {
 	case job.Done:
 		log.Infof("%s: done: %s", s.Kind, outcome(s))

@@ -118,7 +118,7 @@ func (p *Provisioner) tell(report Report, start bool) {
 	}
 	if !start {
 		for _, change := range report.Changes {
-			p.log.Info(change)
+			p.log.WithField("event", "change").Info(change)
 		}
 		p.log.Infof("configuration applied: %d changes", len(report.Changes))
 		return

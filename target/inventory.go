@@ -31,7 +31,7 @@ func (s *Session) remap(rule *Rule) {
 	s.node.remember(s, next)
 	tellInventory(s.nexus, old, next)
 	s.sendInventoryChanged(next)
-	s.log.WithField("rule", rule.Label).Infof("the LUNs have changed: %d, before %d", len(has), len(had))
+	s.log.WithField("event", "change").WithField("rule", rule.Label).Infof("the LUNs have changed: %d, before %d", len(has), len(had))
 	var all sync.WaitGroup
 	for lu := range had {
 		if !has[lu] {

@@ -72,7 +72,7 @@ func (l *login) logRefusal(r *refusal) {
 	if l.node != nil {
 		fields["target"] = l.node.name
 	}
-	l.c.log.WithFields(fields).Warnf("login refused: %s", r.why)
+	l.c.log.WithFields(fields).WithField("event", "login-refused").Warnf("login refused: %s", r.why)
 }
 
 // step takes one request and answers it.
@@ -381,7 +381,7 @@ func (l *login) enter(p iscsi.LoginResponse, answers []iscsi.KeyValue) error {
 	c.digests = l.digests
 	c.transmit.open(l.statSN, l.digests)
 	c.log.WithFields(logrus.Fields{
-		"rule": s.ruleLabel(), "header-digest": l.digests.header, "data-digest": l.digests.data,
+		"event": "login", "rule": s.ruleLabel(), "header-digest": l.digests.header, "data-digest": l.digests.data,
 	}).Info("logged in")
 	if err != nil {
 		c.fail(err) // receive will find it closed and tear the session down

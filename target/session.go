@@ -460,8 +460,8 @@ func (s *Session) await(bound time.Duration) bool {
 func (c *Connection) logEnd() {
 	cause := *c.cause.Load()
 	if c.clean.Load() || c.session.discovery {
-		c.log.Infof("connection closed: %v", describeEnd(cause))
+		c.log.WithField("event", "logout").Infof("connection closed: %v", describeEnd(cause))
 		return
 	}
-	c.log.Warnf("session lost: %v", describeEnd(cause))
+	c.log.WithField("event", "session-lost").Warnf("session lost: %v", describeEnd(cause))
 }

@@ -15,13 +15,27 @@ func setLog(log *logrus.Logger, c configs.Log) error {
 	if err != nil {
 		return err
 	}
-	log.SetLevel(level)
+	log.SetLevel(max(level, logrus.InfoLevel)) // events are made of all that
+	var format logrus.Formatter = &logrus.TextFormatter{FullTimestamp: true}
 	if c.Format == "json" {
-		log.SetFormatter(&logrus.JSONFormatter{TimestampFormat: time.RFC3339Nano})
-	} else {
-		log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true})
+		format = &logrus.JSONFormatter{TimestampFormat: time.RFC3339Nano}
 	}
+	log.SetFormatter(upTo{format, level})
 	return nil
+}
+
+// upTo writes entries up to a level, and nothing of the others.
+type upTo struct {
+	logrus.Formatter
+	level logrus.Level
+}
+
+// Format is nothing for an entry that is not to be written.
+func (u upTo) Format(e *logrus.Entry) ([]byte, error) {
+	if e.Level > u.level {
+		return nil, nil
+	}
+	return u.Formatter.Format(e)
 }
 
 // logLines logs each line of an error by itself.

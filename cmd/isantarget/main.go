@@ -55,7 +55,7 @@ func application(stdout, stderr io.Writer) *cli.App {
 		EnableBashCompletion:      true,
 		ExitErrHandler:            func(*cli.Context, error) {}, // run does it
 		Commands: []*cli.Command{
-			serveCommand(), checkCommand(), planCommand(), applyCommand(), reloadCommand(), exportCommand(), statusCommand(),
+			serveCommand(), checkCommand(), planCommand(), applyCommand(), reloadCommand(), exportCommand(), statusCommand(), eventsCommand(),
 			targetCommand(), lunCommand(), storeCommand(), portalCommand(), initiatorCommand(), sessionCommand(), reservationCommand(), jobCommand(),
 			healthcheckCommand(), completionCommand(), manCommand(), versionCommand(),
 		},
