@@ -31,6 +31,7 @@ type fake struct {
 	mu    sync.Mutex
 	calls []string
 	log   *logrus.Logger // of its server
+	sound bool           // without the bug
 	err   error
 }
 
@@ -67,6 +68,9 @@ func (f *fake) Targets() ([]provision.TargetStatus, error) {
 	if err := f.call("targets"); err != nil {
 		return nil, err
 	}
+	if f.sound {
+		return nil, nil
+	}
 	panic("a bug")
 }
 func (f *fake) Reservations(lun string) ([]provision.ReservationStatus, error) {
@@ -101,10 +105,12 @@ func (f *fake) Export() (configs.Config, error) {
 }
 func (f *fake) Objects(t configs.Table) []provision.ObjectStatus {
 	f.call("objects %s", t)
-	return []provision.ObjectStatus{{Table: t, Name: "a"}}
+	o, _ := configs.ObjectFromJSON(t, []byte(`{"name": "a"}`))
+	return []provision.ObjectStatus{{Table: t, Name: "a", Object: o}}
 }
 func (f *fake) Object(t configs.Table, name string) (provision.ObjectStatus, error) {
-	return provision.ObjectStatus{Table: t, Name: name, Version: "v1"}, f.call("object %s %s", t, name)
+	o, _ := configs.ObjectFromJSON(t, []byte(`{"name": "a"}`))
+	return provision.ObjectStatus{Table: t, Name: name, Version: "v1", Object: o}, f.call("object %s %s", t, name)
 }
 func (f *fake) Edit(_ context.Context, b provision.Batch) (Change, error) {
 	for _, p := range b.Puts {
@@ -216,6 +222,15 @@ func TestClientAndServer(t *testing.T) {
 // the answer, which must be JSON.
 func request(t *testing.T, socket, method, path, body string) (int, string) {
 	t.Helper()
+	status, text := exchange(t, socket, method, path, body)
+	var said struct{ Error string }
+	json.Unmarshal([]byte(text), &said)
+	return status, said.Error
+}
+
+// exchange is request with all of the answer.
+func exchange(t *testing.T, socket, method, path, body string) (int, string) {
+	t.Helper()
 	c := NewClient(socket)
 	defer c.Close()
 	r, err := http.NewRequest(method, "http://isantarget"+path, strings.NewReader(body))
@@ -231,12 +246,10 @@ func request(t *testing.T, socket, method, path, body string) (int, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var said struct{ Error string }
 	if response.Header.Get("Content-Type") != "application/json" || !json.Valid(text) {
 		t.Errorf("%s %s: %s: %q is not JSON", method, path, response.Header.Get("Content-Type"), text)
 	}
-	json.Unmarshal(text, &said)
-	return response.StatusCode, said.Error
+	return response.StatusCode, string(text)
 }
 
 func TestBadRequests(t *testing.T) {

@@ -1,6 +1,7 @@
 // Package admin is the plane by which a running daemon is looked at and changed:
 // HTTP with JSON on a Unix socket in its state directory, and a client for it.
 //
+//	GET    /openapi.json                    all of this for programs
 //	GET    /status                          all of what follows, at one glance
 //	GET    /sessions                        who is logged in
 //	DELETE /sessions/{tsih}                 log an initiator out

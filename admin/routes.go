@@ -15,10 +15,10 @@ type route func(*http.Request) (any, error)
 // done is the answer to what is done and tells no more.
 type done struct{}
 
-// routes are all that can be asked for.
-func (s *Server) routes() *http.ServeMux {
-	mux := http.NewServeMux()
-	for pattern, do := range map[string]route{
+// table is all that can be asked for and is answered at once, by its pattern.
+func (s *Server) table() map[string]route {
+	return map[string]route{
+		"GET /openapi.json":                     s.document,
 		"GET /status":                           s.status,
 		"GET /sessions":                         func(*http.Request) (any, error) { return s.daemon.Sessions() },
 		"DELETE /sessions/{tsih}":               s.logout,
@@ -46,7 +46,13 @@ func (s *Server) routes() *http.ServeMux {
 		"PUT /config/{table}/{name}":            s.putObject,
 		"DELETE /config/{table}/{name}":         s.deleteObject,
 		"POST /changes":                         s.change,
-	} {
+	}
+}
+
+// routes are all that can be asked for.
+func (s *Server) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	for pattern, do := range s.table() {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			v, err := do(r)
 			if err != nil {

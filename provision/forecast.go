@@ -150,6 +150,9 @@ func (s *Sides) Export() (configs.Config, error) {
 	for i := range c.LUNs {
 		if u := r.units[c.LUNs[i].Name]; u != nil {
 			c.LUNs[i].Serial = u.lu.Identity.Serial
+			if c.LUNs[i].Size != 0 && u.medium != nil { // an image keeps the size it has
+				c.LUNs[i].Size = configs.Size(u.medium.Geometry().Size)
+			}
 		}
 	}
 	return c, nil

@@ -37,6 +37,9 @@ func printStatus(c *cli.Context, s admin.Status) error {
 		if l.NotReady != "" {
 			fmt.Fprintf(w, "warning: LUN %s is not ready: %s\n", l.Name, l.NotReady)
 		}
+		for _, alert := range l.Alerts {
+			fmt.Fprintf(w, "warning: LUN %s: %s\n", l.Name, alert)
+		}
 	}
 	sections := []struct {
 		heading, none string
