@@ -46,6 +46,7 @@ func descriptions() map[string]description {
 		"POST /luns/{lun}/recover":              {summary: "Serve a LUN again that has failed", takes: provision.Recovery{}},
 		"GET /luns/{lun}/faults":                {summary: "The faults that are in force on purpose", gives: []provision.FaultStatus{}},
 		"PUT /luns/{lun}/faults":                {summary: "Replace the faults that are in force on purpose", takes: faultWords{}},
+		"GET /stores":                           {summary: "What the stores have, have given, and have promised", gives: []provision.StoreStatus{}},
 		"GET /targets":                          {summary: "The targets and their portals", gives: []provision.TargetStatus{}},
 		"GET /reservations":                     {summary: "Registrations and reservations, by LUN", gives: []provision.ReservationStatus{}},
 		"GET /reservations/{lun}":               {summary: "The registrations and reservations of a LUN", gives: provision.ReservationStatus{}},

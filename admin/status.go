@@ -13,6 +13,7 @@ type Status struct {
 	Version  string                    `json:"version"` // of the daemon
 	Targets  []provision.TargetStatus  `json:"targets"`
 	LUNs     []provision.LUNStatus     `json:"luns"`
+	Stores   []provision.StoreStatus   `json:"stores"`
 	Sessions []provision.SessionStatus `json:"sessions"`
 	Jobs     []job.Status              `json:"jobs"`
 	Warnings []string                  `json:"warnings"` // of the configuration
@@ -25,6 +26,9 @@ func (s *Server) status(*http.Request) (any, error) {
 		return nil, err
 	}
 	if out.LUNs, err = s.daemon.LUNs(); err != nil {
+		return nil, err
+	}
+	if out.Stores, err = s.daemon.Stores(); err != nil {
 		return nil, err
 	}
 	out.Sessions, err = s.daemon.Sessions()

@@ -51,7 +51,7 @@ func (l *eventLog) all(fits func(Event) bool) []Event {
 func (p *Provisioner) tellEvent(e Event) {
 	e.Time = time.Now()
 	p.events.add(e)
-	log := p.log
+	log := p.log.WithField("event", "space")
 	if e.Store != "" {
 		log = log.WithField("store", e.Store)
 	}

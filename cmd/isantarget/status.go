@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -55,6 +57,12 @@ func printStatus(c *cli.Context, s admin.Status) error {
 			return err
 		}
 	}
+	if len(s.Stores) > 0 {
+		fmt.Fprintln(w)
+		if err := printTable(c, cells("STORE", "CAPACITY", "AVAILABLE", "USED", "PROMISED", "STATE"), "", rowsOf(s.Stores, storeLine)); err != nil {
+			return err
+		}
+	}
 	var running []job.Status
 	for _, j := range s.Jobs {
 		if !j.State.Final() {
@@ -76,6 +84,15 @@ func rowsOf[T any](all []T, row func(T) []string) (rows []string) {
 		rows = append(rows, row(one)...)
 	}
 	return rows
+}
+
+func storeLine(s provision.StoreStatus) []string {
+	state := "good"
+	if len(s.Conditions) > 0 {
+		state = strings.Join(s.Conditions, "; ")
+	}
+	f := s.FileSystem
+	return []string{cells(cmp.Or(s.Name, s.Path), size(f.Capacity), size(f.Available), used(f), size(s.Promised), state)}
 }
 
 func sessionLine(s provision.SessionStatus) []string {

@@ -17,7 +17,7 @@ import (
 )
 
 func storeCommand() *cli.Command {
-	return noun("store", "see what the stores have, have given, and have promised",
+	return noun("store", "name directories for images, see what the stores have, have given, and have promised",
 		listCommand("list the stores, and the folders of images that are in none",
 			cells("NAME", "PATH", "CAPACITY", "AVAILABLE", "USED", "IMAGES", "ALLOCATED", "PROMISED", "RATIO", "OVERCOMMIT", "STATE"), "no stores",
 			func(c *cli.Context, client *admin.Client) ([]provision.StoreStatus, error) {
@@ -30,7 +30,8 @@ func storeCommand() *cli.Command {
 				"them, as a part of what they have and what is left.",
 			Flags:  listFlags(),
 			Action: ask([]string{"NAME"}, showStore),
-		})
+		},
+		storeCreateCommand(), storeDeleteCommand())
 }
 
 func storeRow(s provision.StoreStatus) []string {
