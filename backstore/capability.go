@@ -110,3 +110,20 @@ type TryReader interface {
 type TryWriter interface {
 	TryWriteAt(p []byte, off int64) (int, error)
 }
+
+// A Read is one of many reads that are tried together. Data is lent for the call.
+type Read struct {
+	Data   []byte
+	Offset int64 // bytes
+	Err    error // of the try: nil, ErrWouldBlock itself, or what TryReadAt would have returned
+}
+
+// A BatchReader can try many reads by one call, for less than they cost one by one.
+//
+// TryReadBatch sets Err of each of reads as TryReadAt would return it. It never
+// waits for a device.
+//
+// Without it they are tried one by one.
+type BatchReader interface {
+	TryReadBatch(reads []Read)
+}

@@ -15,6 +15,7 @@ const (
 	CanCompare                           // Comparer
 	CanTryRead                           // TryReader
 	CanTryWrite                          // TryWriter
+	CanReadBatch                         // BatchReader
 
 	// ReadsZeros: what is not allocated reads as zeros, and UnmapAt leaves
 	// zeros. It is the LBPRZ bit (SBC-3 5.16.2, VPD B2h).
@@ -33,7 +34,7 @@ func (f Features) Has(want Features) bool { return f&want == want }
 
 // String lists the features for a person: "unmap, zero, map".
 func (f Features) String() string {
-	names := [...]string{"unmap", "zero", "map", "write through", "copy", "compare and write", "try read", "try write", "reads zeros", "buffered", "tells space", "grow"}
+	names := [...]string{"unmap", "zero", "map", "write through", "copy", "compare and write", "try read", "try write", "read batch", "reads zeros", "buffered", "tells space", "grow"}
 	var have []string
 	for i, name := range names {
 		if f.Has(1 << i) {
@@ -95,6 +96,9 @@ func FeaturesOf(s Store) Features {
 	}
 	if _, ok := s.(TryWriter); ok {
 		f |= CanTryWrite
+	}
+	if _, ok := s.(BatchReader); ok {
+		f |= CanReadBatch
 	}
 	if _, ok := s.(SpaceTeller); ok {
 		f |= TellsSpace

@@ -49,6 +49,7 @@ type Medium struct {
 	comparer  Comparer
 	tryReader TryReader
 	tryWriter TryWriter
+	batch     BatchReader
 	teller    SpaceTeller
 	grower    Grower
 
@@ -85,6 +86,9 @@ func Bind(s Store) *Medium {
 	}
 	if f.Has(CanTryWrite) {
 		m.tryWriter = s.(TryWriter)
+	}
+	if f.Has(CanReadBatch) {
+		m.batch = s.(BatchReader)
 	}
 	if f.Has(TellsSpace) {
 		m.teller = s.(SpaceTeller)
@@ -140,6 +144,27 @@ func (m *Medium) TryReadAt(p []byte, off int64) (int, error) {
 		return 0, ErrWouldBlock
 	}
 	return 0, failed("read", off, int64(len(p)), 0, err)
+}
+
+// TryReadBatch is TryReadAt for each of reads, whose Err it sets.
+func (m *Medium) TryReadBatch(reads []Read) {
+	g := m.store.Geometry()
+	whole := m.batch != nil
+	for i := range reads {
+		whole = whole && within(reads[i].Offset, int64(len(reads[i].Data)), g.Size)
+	}
+	if whole {
+		m.batch.TryReadBatch(reads)
+	}
+	for i := range reads {
+		r := &reads[i]
+		switch {
+		case !whole:
+			_, r.Err = m.TryReadAt(r.Data, r.Offset)
+		case r.Err != nil && r.Err != ErrWouldBlock:
+			r.Err = failed("read", r.Offset, int64(len(r.Data)), 0, r.Err)
+		}
+	}
 }
 
 // WriteAt writes all of p at off and returns len(p), or fails. The medium

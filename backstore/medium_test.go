@@ -98,6 +98,12 @@ func (s capable) TryReadAt(p []byte, off int64) (int, error) {
 	s.called("TryReadAt(%d, %d)", len(p), off)
 	return len(p), s.answer
 }
+func (s capable) TryReadBatch(reads []backstore.Read) {
+	for i := range reads {
+		s.called("TryReadBatch(%d, %d)", len(reads[i].Data), reads[i].Offset)
+		reads[i].Err = s.answer
+	}
+}
 func (s capable) TryWriteAt(p []byte, off int64) (int, error) {
 	s.called("TryWriteAt(%d, %d)", len(p), off)
 	return len(p), s.answer
@@ -108,7 +114,7 @@ const everything = backstore.ReadsZeros<<1 - 1
 // all calls everything a medium can do, once, on a range of 10 bytes at 100.
 func all(m *backstore.Medium) []error {
 	p := make([]byte, 10)
-	errs := make([]error, 10)
+	errs := make([]error, 11)
 	_, errs[0] = m.ReadAt(p, 100)
 	_, errs[1] = m.TryReadAt(p, 100)
 	_, errs[2] = m.WriteAt(p, 100)
@@ -119,6 +125,9 @@ func all(m *backstore.Medium) []error {
 	_, errs[7] = m.ExtentAt(100, 10)
 	errs[8] = m.CopyAt(100, m, 200, 10)
 	_, errs[9] = m.CompareAndWriteAt(p, p, 100)
+	together := []backstore.Read{{Data: p, Offset: 100}}
+	m.TryReadBatch(together)
+	errs[10] = together[0].Err
 	return errs
 }
 
@@ -130,7 +139,7 @@ func TestMedium_Native(t *testing.T) {
 		}
 	}
 	s.expect(t, "ReadAt(10, 100)", "TryReadAt(10, 100)", "WriteAt(10, 100)", "TryWriteAt(10, 100)", "WriteThroughAt(10, 100)",
-		"UnmapAt(100, 10)", "ZeroAt(100, 10, true)", "ExtentAt(100, 10)", "CopyAt(100, 200, 10)", "CompareAndWriteAt(10, 100)")
+		"UnmapAt(100, 10)", "ZeroAt(100, 10, true)", "ExtentAt(100, 10)", "CopyAt(100, 200, 10)", "CompareAndWriteAt(10, 100)", "TryReadBatch(10, 100)")
 }
 
 // What a store has methods for, but denies, is emulated as if it had none.
@@ -147,7 +156,7 @@ func TestMedium_Emulated(t *testing.T) {
 			}
 			for i, err := range all(m) {
 				switch i {
-				case 1, 3:
+				case 1, 3, 10:
 					if err != backstore.ErrWouldBlock {
 						t.Errorf("call %d: %v, want ErrWouldBlock itself", i, err)
 					}
@@ -273,7 +282,7 @@ func TestMedium_ReadOnly(t *testing.T) {
 	s.plain.geometry.ReadOnly = true
 	for i, err := range all(backstore.Bind(s)) {
 		switch i {
-		case 0, 1, 7:
+		case 0, 1, 7, 10:
 			if err != nil {
 				t.Errorf("call %d: %v", i, err)
 			}
@@ -283,7 +292,7 @@ func TestMedium_ReadOnly(t *testing.T) {
 			}
 		}
 	}
-	s.expect(t, "ReadAt(10, 100)", "TryReadAt(10, 100)", "ExtentAt(100, 10)")
+	s.expect(t, "ReadAt(10, 100)", "TryReadAt(10, 100)", "ExtentAt(100, 10)", "TryReadBatch(10, 100)")
 }
 
 // An error names the first byte that failed, whoever made it, and keeps its cause.
@@ -305,7 +314,7 @@ func TestMedium_ErrorOffsets(t *testing.T) {
 	}
 	for i, err := range all(m) {
 		var e *backstore.Error
-		if i == 1 || i == 3 || i == 5 || i == 7 { // nothing was asked of the store
+		if i == 1 || i == 3 || i == 5 || i == 7 || i == 10 { // nothing was asked of the store
 			continue
 		}
 		if !errors.As(err, &e) || !errors.Is(err, syscall.EIO) {
@@ -410,7 +419,9 @@ func TestMedium_TryAnswers(t *testing.T) {
 		m := backstore.Bind(capable{plain: newPlain(1000), features: everything, answer: c.answer})
 		_, readErr := m.TryReadAt(make([]byte, 10), 0)
 		_, writeErr := m.TryWriteAt(make([]byte, 10), 0)
-		for _, err := range []error{readErr, writeErr} {
+		together := []backstore.Read{{Data: make([]byte, 10)}}
+		m.TryReadBatch(together)
+		for _, err := range []error{readErr, writeErr, together[0].Err} {
 			if !errors.Is(err, c.want) || (c.want == backstore.ErrWouldBlock && err != backstore.ErrWouldBlock) {
 				t.Errorf("a try that the store answers with %v: %v", c.answer, err)
 			}

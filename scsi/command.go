@@ -22,6 +22,10 @@ const (
 // and the command is run again where it may block.
 var ErrWouldBlock = errors.New("scsi: would block")
 
+// ErrGathered is what an operation answers that has left its last step to
+// Command.Gathering.
+var ErrGathered = errors.New("scsi: gathered")
+
 // ErrAborted ends the waits of a command that task management has aborted.
 // No medium is changed after an operation has seen it.
 var ErrAborted = errors.New("scsi: command aborted")
@@ -62,6 +66,8 @@ type Command struct {
 	// gives true the operation goes on at once, and should it wait after all the
 	// port does its other work without this goroutine. Nil: never.
 	Linger func() bool
+	// Gathering, set by the port, takes commands that are cheaper done together. Nil: none.
+	Gathering *Gathering
 
 	task
 }

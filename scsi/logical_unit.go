@@ -135,20 +135,24 @@ func (c *Command) runBlocking() {
 // try runs c on the caller's goroutine, and on another one if it would block.
 func (lu *LogicalUnit) try(c *Command) {
 	c.MayBlock = false
-	err := lu.perform(c)
-	if err == ErrWouldBlock {
+	switch err := lu.perform(c); err {
+	case ErrGathered: // and perhaps ended already
+	case ErrWouldBlock:
 		c.goRun()
-		return
+	default:
+		lu.finish(c, err)
 	}
-	lu.finish(c, err)
 }
+
+// panicked is what a command ends with whose operation has panicked with r.
+func panicked(r any) error { return fmt.Errorf("panic: %v\n%s", r, debug.Stack()) }
 
 // perform admits and executes c. A panic in the operation ends the command, not
 // the daemon.
 func (lu *LogicalUnit) perform(c *Command) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+			err = panicked(r)
 		}
 	}()
 	if c.Aborted() {

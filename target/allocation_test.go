@@ -27,6 +27,31 @@ func TestReadAllocatesNothing(t *testing.T) {
 	}
 }
 
+// Nor do reads that come together and are read together.
+func TestGatheredReadsAllocateNothing(t *testing.T) {
+	const reads = 32
+	r := newRig(t, 64<<20)
+	h, wire, batch := new(iscsi.BHS), r.conn, &segment{}
+	allocations := testing.AllocsPerRun(300, func() {
+		r.conn, batch.bytes = batch, batch.bytes[:0]
+		for i := range reads {
+			r.command(t, h, 0x28, uint32(8*i), 8, nil)
+		}
+		r.conn = wire
+		if _, err := wire.Write(batch.bytes); err != nil {
+			t.Fatal(err)
+		}
+		for range reads {
+			if status := r.answer(t); status != 0 {
+				t.Fatalf("READ (10) ended with status %02Xh", status)
+			}
+		}
+	})
+	if allocations != 0 {
+		t.Errorf("%v allocations for %d READs, want 0", allocations, reads)
+	}
+}
+
 func TestWriteAllocatesNothing(t *testing.T) {
 	r := newRig(t, 64<<20)
 	h, data := new(iscsi.BHS), make([]byte, 4096)

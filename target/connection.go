@@ -13,6 +13,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/isantarget/isantarget/iscsi"
+	"github.com/isantarget/isantarget/scsi"
 )
 
 // receiveBuffer is what one read(2) may bring: many commands at depth. Larger
@@ -43,6 +44,7 @@ type Connection struct {
 	tail     [3 + iscsi.DigestLength]byte
 	pdu      pdus
 	post     post
+	reads    scsi.Gathering // commands that wait to be read together; the reader's own
 	transmit transmitQueue
 	texting  sync.Mutex // before transmit.mu
 	text     textExchange
@@ -118,6 +120,7 @@ func (c *Connection) run() {
 	if err == errRelieved {
 		return
 	}
+	c.reads.End()
 	c.fail(err)
 	c.alive.stop()
 	c.transmit.close()

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"net"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -23,6 +24,16 @@ type uncachedStore struct {
 	gather int32
 	inside atomic.Int32
 	full   chan struct{} // closed when they have gathered
+}
+
+func (s *uncachedStore) Features() backstore.Features {
+	return s.Store.Features() | backstore.CanReadBatch
+}
+
+func (s *uncachedStore) TryReadBatch(reads []backstore.Read) {
+	for i := range reads {
+		_, reads[i].Err = s.TryReadAt(reads[i].Data, reads[i].Offset)
+	}
 }
 
 func (s *uncachedStore) TryReadAt(p []byte, off int64) (int, error) {
@@ -172,4 +183,75 @@ func heap() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapInuse)
+}
+
+// Reads that came together are answered, each with its own data, whatever comes behind
+// them in the same segment: a write, a ping, the abort of one of them, the end.
+func TestGatheredReads(t *testing.T) {
+	r := newRig(t, 8<<20)
+	r.conn.SetDeadline(time.Now().Add(patience))
+	for i := range 64 {
+		var h iscsi.BHS
+		r.command(t, &h, 0x2a, uint32(8*i), 8, append([]byte{byte(i)}, make([]byte, 4095)...))
+		if status := r.answer(t); status != 0 {
+			t.Fatal(status)
+		}
+	}
+	wire := r.conn
+	for round := range 50 {
+		segment := &segment{Conn: wire}
+		r.conn = segment
+		first := r.cmdSN
+		const reads = 40
+		for i := range reads {
+			var h iscsi.BHS
+			r.command(t, &h, 0x28, uint32(8*(i+round%20)), 8, nil)
+		}
+		kind := round % 4
+		switch kind {
+		case 1:
+			var h iscsi.BHS
+			r.command(t, &h, 0x2a, 4096, 8, make([]byte, 4096))
+		case 2:
+			r.manage(t, iscsi.AbortTaskSet)
+		}
+		if _, err := wire.Write(segment.bytes); err != nil {
+			t.Fatal(err)
+		}
+		r.conn = wire
+		left := map[uint32]bool{}
+		for i := range reads {
+			left[first+uint32(i)] = true
+		}
+		managed, written := kind != 2, kind != 1
+		for len(left) > 0 && (kind != 2 || !managed) || !managed || !written {
+			h := r.receive(t)
+			tag := h.InitiatorTaskTag()
+			switch h.Opcode() {
+			case iscsi.OpTaskManagementResponse:
+				managed = true
+			case iscsi.OpSCSIResponse:
+				written = true
+			case iscsi.OpDataIn:
+				if want := byte(tag - first + uint32(round%20)); !left[tag] || h[3] != 0 || r.in[0] != want {
+					t.Fatalf("round %d: data %02X of command %d, status %02Xh, want %02X", round, r.in[0], tag-first, h[3], want)
+				}
+				delete(left, tag)
+			default:
+				t.Fatalf("%v", h.Opcode())
+			}
+		}
+	}
+	r.ping(t)
+}
+
+// A segment keeps what is written to it.
+type segment struct {
+	net.Conn
+	bytes []byte
+}
+
+func (s *segment) Write(p []byte) (int, error) {
+	s.bytes = append(s.bytes, p...)
+	return len(p), nil
 }

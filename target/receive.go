@@ -30,7 +30,10 @@ func (e *protocolError) Error() string {
 // reader would wait for more.
 func (c *Connection) receive() error {
 	for {
-		c.transmit.waitForRoom()
+		if c.transmit.crowded() {
+			c.reads.End()
+			c.transmit.waitForRoom()
+		}
 		if err := c.readHeader(); err != nil {
 			return err
 		}
@@ -58,6 +61,7 @@ func (c *Connection) read(p []byte) error {
 // idle sends what is queued before the reader waits. Who adds an answer later
 // sees that it has to be sent (see task.SendCommandComplete).
 func (c *Connection) idle() {
+	c.reads.End()
 	c.busy.Store(false)
 	c.transmit.flush(false)
 }
@@ -150,6 +154,9 @@ func (c *Connection) readText() ([]byte, error) {
 
 // dispatch handles the PDU whose header has been read. An error ends the connection.
 func (c *Connection) dispatch() error {
+	if c.header.Opcode() != iscsi.OpSCSICommand {
+		c.reads.End() // what follows may wait for commands, or answer for them
+	}
 	switch c.header.Opcode() {
 	case iscsi.OpSCSICommand:
 		return c.onSCSICommand()

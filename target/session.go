@@ -150,7 +150,7 @@ func (s *Session) inOrder(c *Connection, cmdSN uint32, t *task, f func()) (waiti
 	if where == early {
 		if t != nil {
 			t.waits = true
-			t.Linger = nil // nobody is at the post while what came early is run
+			t.Linger, t.Gathering = nil, nil // nobody is at the post while what came early is run
 		}
 		s.window.hold(cmdSN, func() {
 			s.run(t, f)

@@ -69,6 +69,10 @@ func (t *task) start(c *Connection, p *iscsi.SCSICommand, long []byte) {
 		t.linger = t.beginLinger
 	}
 	t.Linger = t.linger
+	t.Gathering = nil
+	if t.session.parameters.maxConnections == 1 { // else the reader of another connection may execute it
+		t.Gathering = &c.reads
+	}
 }
 
 // taskAttribute translates RFC 7143 11.3.1; untagged is SIMPLE. What RFC 7143

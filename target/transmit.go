@@ -143,6 +143,13 @@ func (q *transmitQueue) waitForRoom() {
 	q.mu.Unlock()
 }
 
+// crowded tells whether the reader is to wait for room.
+func (q *transmitQueue) crowded() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.full()
+}
+
 // full tells whether too much waits for the peer. q.mu is held.
 func (q *transmitQueue) full() bool {
 	return q.messages > maxQueuedMessages || q.bytes > maxQueuedBytes

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -158,7 +159,7 @@ func (s *Store) askUnmapping(device uint64) {
 func (s *Store) askFeatures() {
 	s.features = backstore.CanGrow
 	if s.descriptor.CanTryRead(s.size.Load()) {
-		s.features |= backstore.CanTryRead
+		s.features |= backstore.CanTryRead | backstore.CanReadBatch
 	}
 	if s.geometry.ReadOnly {
 		return
@@ -202,6 +203,17 @@ func (s *Store) TryReadAt(p []byte, off int64) (int, error) {
 		return 0, outside("read", off, int64(len(p)))
 	}
 	return s.descriptor.TryReadAt(p, off)
+}
+
+// TryReadBatch implements backstore.BatchReader.
+func (s *Store) TryReadBatch(reads []backstore.Read) {
+	if !slices.ContainsFunc(reads, func(r backstore.Read) bool { return !s.within(r.Offset, int64(len(r.Data))) }) {
+		s.descriptor.TryReadBatch(reads)
+		return
+	}
+	for i := range reads {
+		_, reads[i].Err = s.TryReadAt(reads[i].Data, reads[i].Offset)
+	}
 }
 
 // WriteAt implements io.WriterAt.

@@ -2,6 +2,7 @@ package file
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -57,7 +58,7 @@ func (s *Store) Features() backstore.Features { return s.features }
 func (s *Store) askFeatures() backstore.Features {
 	f := backstore.CanMap | backstore.CanCopy | backstore.ReadsZeros | backstore.TellsSpace
 	if s.descriptor.CanTryRead(s.size.Load()) {
-		f |= backstore.CanTryRead
+		f |= backstore.CanTryRead | backstore.CanReadBatch
 	}
 	if s.geometry.ReadOnly {
 		return f
@@ -90,6 +91,17 @@ func (s *Store) TryReadAt(p []byte, off int64) (int, error) {
 		return 0, s.outside("read", off, int64(len(p)))
 	}
 	return s.descriptor.TryReadAt(p, off)
+}
+
+// TryReadBatch implements backstore.BatchReader.
+func (s *Store) TryReadBatch(reads []backstore.Read) {
+	if !slices.ContainsFunc(reads, func(r backstore.Read) bool { return !s.within(r.Offset, int64(len(r.Data))) }) {
+		s.descriptor.TryReadBatch(reads)
+		return
+	}
+	for i := range reads {
+		_, reads[i].Err = s.TryReadAt(reads[i].Data, reads[i].Offset)
+	}
 }
 
 // WriteAt implements io.WriterAt.

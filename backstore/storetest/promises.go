@@ -400,6 +400,47 @@ func checkTryRead(s Subject) error {
 	})
 }
 
+func checkTryReadBatch(s Subject) error {
+	return s.with(func(store backstore.Store, m *backstore.Medium) error {
+		p := newNoise(1<<18, 1)
+		if err := write(store, p, 0); err != nil {
+			return err
+		}
+		answered := 0
+		for i := range tries {
+			reads := make([]backstore.Read, 1+(i*29)%150)
+			for k := range reads {
+				reads[k] = backstore.Read{Data: make([]byte, 1+(i*37+k)%9000), Offset: int64((i+k)%50) * 4099}
+			}
+			beyond := len(reads) > 3 && i%10 == 0 && m.Features().Has(backstore.CanTryRead)
+			if beyond {
+				reads[3].Offset = m.Geometry().Size - 1
+				reads[3].Data = make([]byte, 2)
+			}
+			m.TryReadBatch(reads)
+			for k, r := range reads {
+				switch {
+				case beyond && k == 3:
+					if !errors.Is(r.Err, backstore.ErrRange) {
+						return fmt.Errorf("a read beyond the end among %d: %v", len(reads), r.Err)
+					}
+				case r.Err == nil:
+					answered++
+					if err := same(r.Data, p[r.Offset:][:len(r.Data)], r.Offset, "TryReadBatch after WriteAt"); err != nil {
+						return err
+					}
+				case r.Err != backstore.ErrWouldBlock:
+					return fmt.Errorf("TryReadBatch of %d bytes at %d: %v; want all, or ErrWouldBlock itself", len(r.Data), r.Offset, r.Err)
+				}
+			}
+			if i > 20 && (answered > 0 || !m.Features().Has(backstore.CanTryRead)) {
+				return nil
+			}
+		}
+		return fmt.Errorf("the store can try to read, and not one of %d batches of what was written succeeded", tries)
+	})
+}
+
 func checkTryWrite(s Subject) error {
 	return s.with(func(store backstore.Store, m *backstore.Medium) error {
 		taken := false

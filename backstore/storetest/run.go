@@ -84,6 +84,7 @@ func Checks() []Check {
 		{"Extents", keepers, checkExtents},
 		{"WriteThrough", keepers, checkWriteThrough},
 		{"TryRead", keepers, checkTryRead},
+		{"TryReadBatch", keepers, checkTryReadBatch},
 		{"TryWrite", keepers, checkTryWrite},
 		{"Copy", keepers, checkCopy},
 		{"CompareAndWrite", keepers, checkCompareAndWrite},

@@ -79,6 +79,7 @@ type Device struct {
 
 	pace       writePace
 	scratch    scratch
+	together   sync.Pool // of *[]backstore.Read
 	background background
 	deferred   deferredErrors
 	loss       atomic.Pointer[loss] // set: what was written may be lost

@@ -39,6 +39,11 @@ func (d *Device) read(c *scsi.Command, f form) error {
 		return err
 	}
 	p = p[:min(n, len(p))]
+	if m.Features().Has(backstore.CanReadBatch) {
+		if err := c.Gather(d, p, off); err != nil {
+			return err
+		}
+	}
 	if c.MayBlock {
 		_, err = m.ReadAt(p, off)
 	} else if _, err = m.TryReadAt(p, off); err == backstore.ErrWouldBlock {
@@ -54,4 +59,41 @@ func (d *Device) read(c *scsi.Command, f form) error {
 	}
 	c.DataIn = p
 	return nil
+}
+
+// Together is scsi.Gatherer: it tries the reads of many commands by one call of the
+// medium.
+func (d *Device) Together(commands []scsi.Gathered) {
+	m := d.medium.Load()
+	if m == nil {
+		for i := range commands {
+			commands[i].Err = d.notReady()
+		}
+		return
+	}
+	pooled, _ := d.together.Get().(*[]backstore.Read)
+	if pooled == nil {
+		pooled = new([]backstore.Read)
+	}
+	reads := (*pooled)[:0]
+	for _, g := range commands {
+		reads = append(reads, backstore.Read{Data: g.Data, Offset: g.Offset})
+	}
+	m.TryReadBatch(reads)
+	for i := range commands {
+		g := &commands[i]
+		switch err := reads[i].Err; {
+		case g.Command.Aborted():
+			g.Err = scsi.ErrAborted
+		case err == backstore.ErrWouldBlock:
+			g.Err = scsi.ErrWouldBlock
+		case err != nil:
+			g.Err = d.readError(m, err, g.Offset)
+		default:
+			g.Command.DataIn = g.Data
+		}
+	}
+	clear(reads) // the buffers are not the pool's
+	*pooled = reads
+	d.together.Put(pooled)
 }

@@ -24,6 +24,7 @@ type Descriptor struct {
 	syncFailure atomic.Pointer[error] // the first failure of a sync, never taken back
 
 	tryRead, tryWrite attempts
+	rings             rings
 }
 
 // Direct tells whether the descriptor leaves out the page cache.
@@ -57,6 +58,7 @@ func (d *Descriptor) Close() error {
 		return &backstore.Error{Op: "close", Err: backstore.ErrGone}
 	}
 	d.through.close()
+	d.rings.close()
 	if err := unix.Close(d.fd); err != nil {
 		return &backstore.Error{Op: "close", Err: err}
 	}
