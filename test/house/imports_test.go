@@ -35,6 +35,7 @@ func rules() []rule {
 		{of: "scsi/sbc", own: []string{"scsi", "scsi/spc", "backstore"}},
 		{of: "backstore"},
 		{of: "backstore/gotgt", own: []string{"backstore", "backstore/internal/*"}, ext: []string{sys, gotgt}},
+		{of: "backstore/snapshot", own: []string{"backstore", "backstore/file", "backstore/internal/*"}, ext: []string{sys}},
 		{of: "backstore/*", own: []string{"backstore", "backstore/internal/*"}, ext: []string{sys}},
 		{of: "backstore/internal/*", own: []string{"backstore", "backstore/internal/*"}, ext: []string{sys}},
 		{of: "configs", ext: []string{toml, distance, humanize}},
