@@ -64,6 +64,24 @@ func (f *fake) Recover(_ context.Context, lun string, r provision.Recovery) erro
 func (f *fake) Stores() ([]provision.StoreStatus, error) {
 	return []provision.StoreStatus{{Name: "tank"}}, f.call("stores")
 }
+func (f *fake) Snapshots(lun string) ([]provision.SnapshotStatus, error) {
+	return []provision.SnapshotStatus{{LUN: lun, Name: "noon"}}, f.call("snapshots %q", lun)
+}
+func (f *fake) Snapshot(lun, name string) (provision.SnapshotStatus, error) {
+	return provision.SnapshotStatus{LUN: lun, Name: name}, f.call("snapshot %s %s", lun, name)
+}
+func (f *fake) TakeSnapshots(_ context.Context, luns []string, name string) (provision.SnapshotsTaken, error) {
+	return provision.SnapshotsTaken{Name: name, LUNs: luns}, f.call("take %v %s", luns, name)
+}
+func (f *fake) DeleteSnapshot(lun, name string) (job.Status, error) {
+	return job.Status{ID: "7", Object: lun}, f.call("delete snapshot %s %s", lun, name)
+}
+func (f *fake) Rollback(_ context.Context, lun, snapshot string, force bool) error {
+	return f.call("rollback %s %s %v", lun, snapshot, force)
+}
+func (f *fake) Clone(_ context.Context, lun, snapshot, clone, path string) (provision.CloneStatus, error) {
+	return provision.CloneStatus{Path: path}, f.call("clone %s %q %s %q", lun, snapshot, clone, path)
+}
 func (f *fake) Targets() ([]provision.TargetStatus, error) {
 	if err := f.call("targets"); err != nil {
 		return nil, err

@@ -69,6 +69,47 @@ func (c *Client) Stores(ctx context.Context) (list []provision.StoreStatus, err 
 	return list, err
 }
 
+// Snapshots lists the snapshots of a LUN or, with an empty name, of all.
+func (c *Client) Snapshots(ctx context.Context, lun string) (list []provision.SnapshotStatus, err error) {
+	path := "/snapshots"
+	if lun != "" {
+		path = "/luns/" + url.PathEscape(lun) + path
+	}
+	err = c.do(ctx, http.MethodGet, path, nil, &list)
+	return list, err
+}
+
+// Snapshot is the snapshot of a LUN with this name.
+func (c *Client) Snapshot(ctx context.Context, lun, name string) (s provision.SnapshotStatus, err error) {
+	err = c.do(ctx, http.MethodGet, "/luns/"+url.PathEscape(lun)+"/snapshots/"+url.PathEscape(name), nil, &s)
+	return s, err
+}
+
+// TakeSnapshots takes a snapshot of each of the LUNs, all at one point in time. Without
+// a name the time is one.
+func (c *Client) TakeSnapshots(ctx context.Context, luns []string, name string) (taken provision.SnapshotsTaken, err error) {
+	err = c.do(ctx, http.MethodPost, "/snapshots", takeRequest{luns, name}, &taken)
+	return taken, err
+}
+
+// DeleteSnapshot begins to delete a snapshot, which is a job.
+func (c *Client) DeleteSnapshot(ctx context.Context, lun, name string) (s job.Status, err error) {
+	err = c.do(ctx, http.MethodDelete, "/luns/"+url.PathEscape(lun)+"/snapshots/"+url.PathEscape(name), nil, &s)
+	return s, err
+}
+
+// Rollback makes a LUN what it was when the snapshot was taken.
+func (c *Client) Rollback(ctx context.Context, lun, snapshot string, force bool) error {
+	return c.do(ctx, http.MethodPost, "/luns/"+url.PathEscape(lun)+"/rollback", rollbackRequest{snapshot, force}, nil)
+}
+
+// Clone makes an image for a LUN called name of the snapshot of a LUN or, where none is
+// named, of what the LUN holds now.
+func (c *Client) Clone(ctx context.Context, lun, snapshot, name, path string) (made provision.CloneStatus, err error) {
+	err = c.do(ctx, http.MethodPost, "/luns/"+url.PathEscape(lun)+"/clone", cloneRequest{snapshot, name, path}, &made)
+	return made, err
+}
+
 // Targets lists the targets.
 func (c *Client) Targets(ctx context.Context) (list []provision.TargetStatus, err error) {
 	err = c.do(ctx, http.MethodGet, "/targets", nil, &list)

@@ -8,6 +8,13 @@
 //	GET    /luns                            the LUNs, and the access state of each path
 //	PUT    /luns/{lun}/access-states/{group}  {"state": "standby"}: change one
 //	GET    /stores                          what the stores have and have promised, and what happened to their space
+//	GET    /snapshots                       the snapshots of all LUNs
+//	POST   /snapshots                       {"luns": ["a", "b"], "name": "noon"}: take them, at one point in time
+//	GET    /luns/{lun}/snapshots            those of one
+//	GET    /luns/{lun}/snapshots/{snapshot}   one of them
+//	DELETE /luns/{lun}/snapshots/{snapshot}   delete it: the answer is a job
+//	POST   /luns/{lun}/rollback             {"snapshot": "noon", "force": false}
+//	POST   /luns/{lun}/clone                {"snapshot": "noon", "name": "copy", "path": ""}: make an image for a LUN
 //	GET    /targets                         the targets and their portals
 //	GET    /reservations                    registrations and reservations, by LUN
 //	GET    /reservations/{lun}              those of one

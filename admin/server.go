@@ -41,6 +41,12 @@ type Daemon interface {
 	Faults(lun string) ([]provision.FaultStatus, error)
 	SetFaults(lun string, words []string) error
 	Stores() ([]provision.StoreStatus, error)
+	Snapshots(lun string) ([]provision.SnapshotStatus, error)
+	Snapshot(lun, name string) (provision.SnapshotStatus, error)
+	TakeSnapshots(ctx context.Context, luns []string, name string) (provision.SnapshotsTaken, error)
+	DeleteSnapshot(lun, name string) (job.Status, error)
+	Rollback(ctx context.Context, lun, snapshot string, force bool) error
+	Clone(ctx context.Context, lun, snapshot, clone, path string) (provision.CloneStatus, error)
 	Targets() ([]provision.TargetStatus, error)
 	Reservations(lun string) ([]provision.ReservationStatus, error)
 	ClearReservations(lun string) error
@@ -198,9 +204,10 @@ func statusOf(err error) int {
 		clash   *provision.ClashError
 		stale   *provision.StaleError
 		unfit   *provision.RefusedError
+		snap    *provision.SnapshotError
 	)
 	switch {
-	case errors.As(err, &busy), errors.As(err, &ended), errors.As(err, &clash):
+	case errors.As(err, &busy), errors.As(err, &ended), errors.As(err, &clash), errors.As(err, &snap):
 		return http.StatusConflict
 	case errors.As(err, &stale):
 		return http.StatusPreconditionFailed

@@ -34,11 +34,12 @@ type Provisioner struct {
 	revision string
 	openers  map[configs.Kind]opener
 
-	applying sync.Mutex              // one Apply at a time
-	watching func()                  // ends the watcher; nil: there is none
-	now      atomic.Pointer[running] // nil: nothing runs
-	hanging  hangingUnits
-	jobs     job.Board
+	applying  sync.Mutex              // one Apply at a time
+	snapshots sync.Mutex              // one look at snapshots, or change of them, at a time; after applying
+	watching  func()                  // ends the watcher; nil: there is none
+	now       atomic.Pointer[running] // nil: nothing runs
+	hanging   hangingUnits
+	jobs      job.Board
 
 	questions questions // about space
 	events    eventLog

@@ -188,7 +188,10 @@ func (c *change) renewUnit(ctx context.Context, u *unit) {
 
 // reportLoss tells that a flush has failed, and keeps it in mind.
 func (u *unit) reportLoss(err error) {
-	since, _ := u.medium.Unsynced()
+	var since time.Time
+	if m := u.device.Medium(); m != nil { // another one, perhaps, than u had at first
+		since, _ = m.Unsynced()
+	}
 	u.log.WithError(err).Errorf("a flush of the LUN has failed: what was written since %s may be lost. It refuses to write until you say that you know: isantarget lun recover %s --accept-loss",
 		since.Format(time.DateTime), u.config.Name)
 	u.watch.saving.Go(func() { u.keepLoss(&lossRecord{Since: since, Found: time.Now(), Cause: err.Error()}) })

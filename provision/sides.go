@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/isantarget/isantarget/backstore/snapshot"
 	"github.com/isantarget/isantarget/configs"
 	"github.com/isantarget/isantarget/state"
 )
@@ -457,6 +458,9 @@ func (e *edit) imageOf(o configs.Object) (configs.LUN, error) {
 		if kind(l) != configs.File {
 			break
 		}
+		if all, err := snapshot.At(l.Path).Snapshots(); err == nil && len(all) > 0 {
+			return l, &ClashError{fmt.Sprintf("the image of LUN %q has %d snapshots, which it would leave behind; delete them first: isantarget snapshot list %s", l.Name, len(all), l.Name)}
+		}
 		return l, nil
 	}
 	return configs.LUN{}, &ClashError{fmt.Sprintf("%s has no image file that could be removed; leave that out", o)}
@@ -478,6 +482,9 @@ func (p *Provisioner) removeImage(l configs.LUN) error {
 	}
 	if err := os.Remove(l.Path); err != nil {
 		return fmt.Errorf("the image is not removed: %w", err)
+	}
+	if err := snapshot.At(l.Path).Forget(); err != nil {
+		return fmt.Errorf("the image is removed, and not what was noted of its snapshots: %w", err)
 	}
 	if r := p.now.Load(); r != nil {
 		return r.state.ForgetSerial(l.Name) // another image is another disk

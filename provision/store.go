@@ -15,6 +15,7 @@ import (
 	"github.com/isantarget/isantarget/backstore/gotgt"
 	"github.com/isantarget/isantarget/backstore/memory"
 	"github.com/isantarget/isantarget/backstore/null"
+	"github.com/isantarget/isantarget/backstore/snapshot"
 	"github.com/isantarget/isantarget/configs"
 	"github.com/isantarget/isantarget/job"
 )
@@ -28,7 +29,7 @@ type opener func(l configs.LUN, step func(done, total int64) error) (backstore.S
 func openers() map[configs.Kind]opener {
 	return map[configs.Kind]opener{
 		configs.File: func(l configs.LUN, step func(done, total int64) error) (backstore.Store, error) {
-			return file.Open(file.Options{
+			return snapshot.Open(file.Options{
 				Path: l.Path, Create: l.Size > 0, Size: int64(l.Size), Provisioning: provisioning(l),
 				Direct: l.Direct, ReadOnly: l.ReadOnly, Step: step,
 			})

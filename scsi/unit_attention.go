@@ -1,6 +1,7 @@
 package scsi
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -95,6 +96,20 @@ func (lu *LogicalUnit) Attach(n *Nexus) {
 	if !known {
 		lu.establish(a, ASCPowerOnResetOrBusDeviceResetOccurred)
 	}
+}
+
+// Attached are the nexuses that have a session, by the names of their initiators.
+func (lu *LogicalUnit) Attached() []*Nexus {
+	lu.mu.Lock()
+	defer lu.mu.Unlock()
+	var all []*Nexus
+	for n, a := range *lu.nexuses.Load() {
+		if a.attached {
+			all = append(all, n)
+		}
+	}
+	slices.SortFunc(all, func(a, b *Nexus) int { return cmp.Compare(a.Initiator.Name, b.Initiator.Name) })
+	return all
 }
 
 // detach notes that n has no session. It is false if the unit does not know n.

@@ -20,6 +20,7 @@ func lunCommand() *cli.Command {
 				return client.LUNs(c.Context)
 			}, lunRow),
 		lunCreateCommand(), lunDeleteCommand(), lunMapCommand(), lunUnmapCommand(),
+		lunSnapshotCommand(), lunRollbackCommand(), lunCloneCommand(),
 		&cli.Command{
 			Name: "access-state", Usage: "change the state of a path to a LUN (ALUA)", ArgsUsage: "NAME GROUP optimized|non-optimized|standby|unavailable",
 			Description: "GROUP is the number of the target port group in `lun list`. It lasts until the daemon is\n" +

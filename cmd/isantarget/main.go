@@ -4,7 +4,7 @@
 //	isantarget serve --config FILE        what the file says
 //	isantarget check FILE                 what is wrong with it, or what it would serve
 //	isantarget reload                     have the daemon apply its file again
-//	isantarget session list               who is logged in; also target, lun, reservation, job
+//	isantarget session list               who is logged in; also target, lun, snapshot, reservation, job
 //
 // Errors are one line each on standard error, and the exit status is 1.
 package main
@@ -56,7 +56,7 @@ func application(stdout, stderr io.Writer) *cli.App {
 		ExitErrHandler:            func(*cli.Context, error) {}, // run does it
 		Commands: []*cli.Command{
 			serveCommand(), checkCommand(), planCommand(), applyCommand(), reloadCommand(), exportCommand(), statusCommand(), eventsCommand(),
-			targetCommand(), lunCommand(), storeCommand(), portalCommand(), initiatorCommand(), sessionCommand(), reservationCommand(), jobCommand(),
+			targetCommand(), lunCommand(), storeCommand(), portalCommand(), initiatorCommand(), sessionCommand(), reservationCommand(), snapshotCommand(), jobCommand(),
 			healthcheckCommand(), completionCommand(), manCommand(), versionCommand(),
 		},
 	}

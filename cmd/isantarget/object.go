@@ -51,17 +51,22 @@ func printChange(c *cli.Context, done admin.Changed) error {
 // confirm asks for the name of what is to be deleted, unless --yes is given. consequences
 // are printed before.
 func confirm(c *cli.Context, what, name string, consequences ...string) error {
+	return confirmTo(c, what, name, "delete it", "deleted", consequences...)
+}
+
+// confirmTo is confirm for something else than to delete it.
+func confirmTo(c *cli.Context, what, name, do, done string, consequences ...string) error {
 	if c.Bool("yes") {
 		return nil
 	}
 	for _, line := range consequences {
 		fmt.Fprintln(c.App.ErrWriter, line)
 	}
-	fmt.Fprintf(c.App.ErrWriter, "Type the name of the %s to delete it (%s): ", what, name)
+	fmt.Fprintf(c.App.ErrWriter, "Type the name of the %s to %s (%s): ", what, do, name)
 	line, _ := bufio.NewReader(c.App.Reader).ReadString('\n')
 	if typed := strings.TrimSpace(line); typed != name {
 		fmt.Fprintln(c.App.ErrWriter)
-		return fmt.Errorf("nothing is deleted: that was not the name; type %s when asked, or give --yes", name)
+		return fmt.Errorf("nothing is %s: that was not the name; type %s when asked, or give --yes", done, name)
 	}
 	return nil
 }

@@ -31,6 +31,10 @@ func (b *background) start(work func()) {
 // wait returns when nothing runs in the background any more.
 func (b *background) wait() { b.tasks.Wait() }
 
+// Settle waits until nothing goes on in the background, so that the medium can be taken
+// away (Swap). The caller has quiesced the unit: else there is always more.
+func (d *Device) Settle() { d.background.wait() }
+
 // flush makes durable all that was written before, and keeps a failure for n as a
 // deferred error. Flushes that are asked for while one runs become one.
 func (d *Device) flush(n *scsi.Nexus) {
