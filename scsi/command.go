@@ -133,8 +133,8 @@ func (c *Command) ParameterList(n int) ([]byte, error) {
 type Delivery interface {
 	// DataInBuffer lends n bytes for data to the initiator, or fewer where the
 	// initiator expects fewer (the rest is residual overflow); it waits while
-	// the port's memory is spent. Asked again it lends the same memory. n is at
-	// most the MAXIMUM TRANSFER LENGTH.
+	// the port's memory is spent, as ReceiveDataOut does. Asked again it lends the
+	// same memory. n is at most the MAXIMUM TRANSFER LENGTH.
 	DataInBuffer(n int) ([]byte, error)
 	// ReceiveDataOut waits for the first n bytes from the initiator and lends
 	// them; fewer come back when the initiator has promised fewer. It calls

@@ -1,13 +1,14 @@
 package scsi
 
-// A command that waits for Data-Out waits for its initiator, who may never send it. It
+// A command that waits for Data-Out, or for memory that peers have who owe or take
+// nothing, waits for what an initiator may never do. It
 // keeps its place among the commands of its own nexus and gives it up before all others:
 // they pass it, and those of its nexus that are dormant behind it. Nobody can tell the
 // difference, for it has not touched the medium yet and its initiator has not been told
 // that it ended: to the others it is a command that comes when its data do. When these
 // are there it waits until nothing that passed it stands against it, and goes on.
 
-// StepBack is called by Delivery.ReceiveDataOut before it waits.
+// StepBack is called by a Delivery before it waits.
 func (c *Command) StepBack() {
 	s := &c.unit.tasks
 	s.mu.Lock()
@@ -16,10 +17,10 @@ func (c *Command) StepBack() {
 	startAll(start)
 }
 
-// StepForward is called by Delivery.ReceiveDataOut when the data are there, if it has
+// StepForward is called by a Delivery when the data, or the memory, are there, if it has
 // called StepBack; it may wait. ErrAborted: task management was faster. ErrWouldBlock:
 // what c was admitted under may have changed, and it is to be run again from the start,
-// which has the data then. ReceiveDataOut passes the error on.
+// which has the data then. The Delivery passes the error on.
 func (c *Command) StepForward() error {
 	s := &c.unit.tasks
 	s.mu.Lock()

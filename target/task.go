@@ -104,16 +104,22 @@ func (t *task) DataInBuffer(n int) ([]byte, error) {
 	}
 	bytes := bufferBytes(n)
 	m := t.session.memory.tryTake(bytes)
+	if m != nil {
+		t.in = t.session.entity.buffers.get(n, m)
+		return t.in.p, nil
+	}
+	if !t.MayBlock {
+		return nil, scsi.ErrWouldBlock
+	}
+	// Who has the memory may be a peer that takes nothing: others are not to wait for it.
+	t.StepBack()
 	for ; m == nil; m = t.session.memory.take(bytes, t.out.wake) {
-		if !t.MayBlock {
-			return nil, scsi.ErrWouldBlock
-		}
 		if t.out.isAborted() {
 			return nil, scsi.ErrAborted
 		}
 	}
 	t.in = t.session.entity.buffers.get(n, m)
-	return t.in.p, nil
+	return t.in.p, t.StepForward()
 }
 
 // AbortCommand is scsi.Delivery.
