@@ -31,6 +31,7 @@ type gauge struct {
 
 	levels map[string]*level // what is compared with a threshold, by what it is
 	luns   map[string]*sight // by name
+	short  bool              // there is no reserve for records
 }
 
 // A level is use that is compared with a threshold, in percent.
@@ -66,6 +67,7 @@ func (g *gauge) run() {
 		case <-tick.C:
 			if r := g.now.Load(); r != nil {
 				g.measure(r)
+				g.refill(r)
 			}
 		}
 	}
@@ -92,6 +94,19 @@ func (g *gauge) measure(r *running) {
 			}
 			g.measureOne(u, p, p.promises[i], threshold, up > 0)
 		}
+	}
+}
+
+// refill makes the space whole again that is kept for records of the state directory.
+func (g *gauge) refill(r *running) {
+	err := r.state.Refill()
+	if short := err != nil; short != g.short {
+		g.short = short
+		if short {
+			g.tellEvent(Event{Urgent: true, Text: fmt.Sprintf("%v; make room on the file system of %s: reservations and other records may not be kept", err, r.state.Path())})
+			return
+		}
+		g.tellEvent(Event{Text: "the space that is kept for records is whole again"})
 	}
 }
 

@@ -20,6 +20,8 @@ type Directory struct {
 	disk disk
 	mu   sync.Mutex // one write at a time
 
+	reserve *reserve // of space, for records
+
 	making sync.Mutex // one serial at a time; before mu
 }
 
@@ -39,8 +41,16 @@ func Open(path string) (*Directory, error) {
 	if d.lock, err = takeLock(filepath.Join(path, "lock")); err != nil {
 		return nil, fmt.Errorf("state directory %s: %w", path, err)
 	}
+	d.reserve = newReserve(d.disk, path)
+	d.disk = d.reserve
+	_ = d.reserve.fill() // Refill will tell; without it records are written as long as there is space
 	return d, nil
 }
+
+// Refill makes the space whole again that is kept for records, so that they can be
+// written on a full file system. It costs nothing while nothing of it was used. The
+// error says what is missing.
+func (d *Directory) Refill() error { return d.reserve.fill() }
 
 // Path is the directory, absolute.
 func (d *Directory) Path() string { return d.path }

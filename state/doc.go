@@ -8,6 +8,7 @@
 //	STATE/serial/<LUN name>          the unit serial number, made once
 //	STATE/target-ports.json          the relative target port identifiers, each given once
 //	STATE/config.d/<kind>-<name>.toml   objects of the configuration made at run time, one a file
+//	STATE/reserve/                   space that is kept for all of these when there is no other
 //	STATE/lu/<SCSI name>/<kind>.json what the logical unit of that identity saves
 //
 // Records of a logical unit lie under the identity that initiators know, not
