@@ -95,6 +95,13 @@ func (f *fake) Reservations(lun string) ([]provision.ReservationStatus, error) {
 	return []provision.ReservationStatus{{LUN: "a"}}, f.call("reservations %s", lun)
 }
 func (f *fake) ClearReservations(lun string) error { return f.call("clear %s", lun) }
+func (f *fake) LUN(name string) (provision.LUNDetail, error) {
+	return provision.LUNDetail{Extents: 7, LUNStatus: provision.LUNStatus{Alerts: []string{}, Faults: []string{}, Paths: []provision.PathStatus{}},
+		Maps: []provision.LUNMap{}, Sessions: []provision.LUNUser{}}, f.call("lun %s", name)
+}
+func (f *fake) Defragment(lun string) (job.Status, error) {
+	return job.Status{ID: "4"}, f.call("defragment %s", lun)
+}
 func (f *fake) Grow(lun, size string) (job.Status, error) {
 	return job.Status{ID: "3"}, f.call("grow %s %s", lun, size)
 }
@@ -212,6 +219,14 @@ func TestClientAndServer(t *testing.T) {
 			t.Errorf("reservations %+v", r)
 		}
 		check(c.ClearReservations(ctx, "ä"))
+		detail, err := c.LUN(ctx, "a b")
+		if check(err); detail.Extents != 7 {
+			t.Errorf("LUN %+v", detail)
+		}
+		moved, err := c.Defragment(ctx, "a b")
+		if check(err); moved.ID != "4" {
+			t.Errorf("defragmenting is job %+v", moved)
+		}
 		grown, err := c.Grow(ctx, "a b", "+1GiB")
 		if check(err); grown.ID != "3" {
 			t.Errorf("growing is job %+v", grown)
@@ -229,7 +244,7 @@ func TestClientAndServer(t *testing.T) {
 		if check(err); len(change.Changes) != 1 {
 			t.Errorf("change %+v", change)
 		}
-		want := "sessions,logout 65535,luns,access a/b c 3 standby,stores,faults a,set faults a [\"torn\" \"error=EIO on=read\"],set faults a [],recover a to serve the image that is there now,reservations ,clear ä,grow a b +1GiB,jobs,job a/1,cancel 2,reload"
+		want := "sessions,logout 65535,luns,access a/b c 3 standby,stores,faults a,set faults a [\"torn\" \"error=EIO on=read\"],set faults a [],recover a to serve the image that is there now,reservations ,clear ä,lun a b,defragment a b,grow a b +1GiB,jobs,job a/1,cancel 2,reload"
 		if got := strings.Join(f.calls, ","); got != want {
 			t.Errorf("calls\n%s\nwant\n%s", got, want)
 		}

@@ -127,6 +127,19 @@ func (c *Client) ClearReservations(ctx context.Context, lun string) error {
 	return c.do(ctx, http.MethodDelete, "/reservations/"+url.PathEscape(lun), nil, nil)
 }
 
+// LUN tells all of one LUN.
+func (c *Client) LUN(ctx context.Context, name string) (d provision.LUNDetail, err error) {
+	err = c.do(ctx, http.MethodGet, "/luns/"+url.PathEscape(name), nil, &d)
+	return d, err
+}
+
+// Defragment begins to move the image of a LUN into fewer pieces. What it answers is the
+// job.
+func (c *Client) Defragment(ctx context.Context, lun string) (s job.Status, err error) {
+	err = c.do(ctx, http.MethodPost, "/luns/"+url.PathEscape(lun)+"/defragment", nil, &s)
+	return s, err
+}
+
 // Grow begins to make a LUN bigger: to a size, by one ("+10GiB"), or, if it is empty, to
 // that of what lies below. What it answers is the job.
 func (c *Client) Grow(ctx context.Context, lun, size string) (s job.Status, err error) {

@@ -19,6 +19,8 @@
 //	GET    /reservations                    registrations and reservations, by LUN
 //	GET    /reservations/{lun}              those of one
 //	DELETE /reservations/{lun}              clear them, whoever holds them
+//	GET    /luns/{lun}                      all of one: sizes, extents, identity, sessions
+//	POST   /luns/{lun}/defragment           lay its image together; answers with the job
 //	POST   /luns/{lun}/grow                 {"size": "+10GiB"}: make it bigger; answers with the job
 //	GET    /jobs                            the long operations that run, and those that have ended of late
 //	GET    /jobs/{job}                      one of them

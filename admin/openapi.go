@@ -42,6 +42,8 @@ func descriptions() map[string]description {
 		"DELETE /sessions/{tsih}":                 {summary: "Log an initiator out"},
 		"GET /luns":                               {summary: "The LUNs, and the access state of each path", gives: []provision.LUNStatus{}},
 		"PUT /luns/{lun}/access-states/{group}":   {summary: "Change the access state of a path", takes: accessState{}},
+		"GET /luns/{lun}":                         {summary: "Show all of one LUN: sizes, extents, identity, sessions", gives: provision.LUNDetail{}},
+		"POST /luns/{lun}/defragment":             {summary: "Lay the image of a LUN together: a long operation", gives: job.Status{}},
 		"POST /luns/{lun}/grow":                   {summary: "Make a LUN larger: a long operation", takes: newSize{}, gives: job.Status{}},
 		"POST /luns/{lun}/recover":                {summary: "Serve a LUN again that has failed", takes: provision.Recovery{}},
 		"GET /luns/{lun}/faults":                  {summary: "The faults that are in force on purpose", gives: []provision.FaultStatus{}},
@@ -197,12 +199,12 @@ func (c components) structure(t reflect.Type) map[string]any {
 	}
 	c[name] = nil // it may refer to itself
 	properties, required := map[string]any{}, []string{}
-	for i := range t.NumField() {
-		key, options, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+	for _, f := range reflect.VisibleFields(t) { // those of embedded structs are among them
+		key, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if key == "" || key == "-" {
 			continue
 		}
-		properties[key] = c.schema(t.Field(i).Type)
+		properties[key] = c.schema(f.Type)
 		if !strings.HasPrefix(options, "omit") {
 			required = append(required, key)
 		}

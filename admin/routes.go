@@ -24,6 +24,8 @@ func (s *Server) table() map[string]route {
 		"DELETE /sessions/{tsih}":                 s.logout,
 		"GET /luns":                               func(*http.Request) (any, error) { return s.daemon.LUNs() },
 		"PUT /luns/{lun}/access-states/{group}":   s.setAccessState,
+		"GET /luns/{lun}":                         func(r *http.Request) (any, error) { return s.daemon.LUN(r.PathValue("lun")) },
+		"POST /luns/{lun}/defragment":             func(r *http.Request) (any, error) { return s.daemon.Defragment(r.PathValue("lun")) },
 		"POST /luns/{lun}/recover":                s.recover,
 		"GET /luns/{lun}/faults":                  s.faults,
 		"PUT /luns/{lun}/faults":                  s.setFaults,

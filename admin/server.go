@@ -50,7 +50,9 @@ type Daemon interface {
 	Targets() ([]provision.TargetStatus, error)
 	Reservations(lun string) ([]provision.ReservationStatus, error)
 	ClearReservations(lun string) error
+	LUN(name string) (provision.LUNDetail, error)
 	Grow(lun, size string) (job.Status, error)
+	Defragment(lun string) (job.Status, error)
 	Jobs() []job.Status
 	Job(id string) (job.Status, error)
 	CancelJob(id string) error

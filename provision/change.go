@@ -256,6 +256,7 @@ func (c *change) reopen(ctx context.Context, u *unit) {
 		c.complain("LUN %q keeps its old settings: its image is not at %s any more, and what it holds would be lost; copy it through an initiator, or take the LUN out", name, l.Path)
 		return
 	}
+	c.endJob(name)
 	if err := u.suspend(); err != nil {
 		c.complain("LUN %q keeps its old settings: %v", name, err)
 		return
@@ -279,6 +280,21 @@ func (c *change) reopen(ctx context.Context, u *unit) {
 	again.lu.Succeed(u.lu)
 	c.next.units[name] = again
 	c.opened = append(c.opened, again)
+}
+
+// endJob cancels what is at work on a LUN whose store is about to be closed, and waits
+// for the end of it; but not for ever: the store is closed under one that hangs.
+func (c *change) endJob(lun string) {
+	j := c.jobs.Of(lun)
+	if j == nil {
+		return
+	}
+	j.Cancel()
+	select {
+	case <-j.Ended():
+	case <-time.After(limitsOf(c.plan.Config).HangBound):
+		c.log.WithField("lun", lun).Errorf("job %s still hangs in the LUN, whose store is closed now", j.ID())
+	}
 }
 
 // complain notes, and has logged, what went wrong with what cannot be refused.
@@ -359,6 +375,7 @@ func (c *change) removeUnits() {
 		}
 		c.changes = append(c.changes, fmt.Sprintf("LUN %s removed", name))
 		all.Go(func() {
+			c.endJob(name)
 			pending, err := u.remove(scsi.IllegalRequest(scsi.ASCLogicalUnitNotSupported))
 			if err == nil {
 				return

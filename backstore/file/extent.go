@@ -106,6 +106,7 @@ func writtenRun(fd int, off, length int64) int64 {
 const (
 	ioctlFiemap     = 0xc020660b // FS_IOC_FIEMAP
 	extentUnwritten = 0x800      // FIEMAP_EXTENT_UNWRITTEN
+	extentShared    = 0x2000     // FIEMAP_EXTENT_SHARED
 
 	fiemapExtents = 32 // asked for at once
 )

@@ -139,6 +139,7 @@ func newStore(fd int, o Options) (*Store, error) {
 		path:         o.Path,
 		provisioning: o.Provisioning,
 		fileSystem:   int64(system.Type),
+		block:        int64(system.Bsize),
 	}
 	s.size.Store(st.Size)
 	s.geometry.Physical = physicalBlock(int64(system.Bsize))

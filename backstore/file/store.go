@@ -24,6 +24,7 @@ type Store struct {
 	created      bool
 	provisioning Provisioning
 	fileSystem   int64              // its magic number, statfs(2)
+	block        int64              // bytes of a block of the file system
 	geometry     backstore.Geometry // without the size
 	size         atomic.Int64       // it only grows
 	growing      sync.Mutex         // one Grow at a time

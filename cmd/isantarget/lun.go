@@ -28,7 +28,7 @@ func lunCommand() *cli.Command {
 			Flags:  planeFlags(),
 			Action: ask([]string{"NAME", "GROUP", "STATE"}, setAccessState),
 		},
-		growCommand(), recoverCommand(), faultCommand())
+		lunShowCommand(), growCommand(), defragmentCommand(), recoverCommand(), faultCommand())
 }
 
 func growCommand() *cli.Command {

@@ -175,6 +175,10 @@ func (d *Device) Medium() *backstore.Medium { return d.medium.Load() }
 // or is gone: whether it is worth a look.
 func (d *Device) Suspect() bool { return d.suspect.Swap(false) || d.gone.Load() != nil }
 
+// WriteCache tells whether initiators are told of a volatile write cache at this moment
+// (WCE of the caching mode page).
+func (d *Device) WriteCache() bool { return !d.writeThrough.Load() }
+
 // Sync makes durable all that was written.
 func (d *Device) Sync() error {
 	m := d.medium.Load()

@@ -9,7 +9,7 @@ mount "$disk" /mnt || die "mount"
 yes "$RANDOM old" | head -c 5000000 >/mnt/old || die "write"
 sum=$(sha256sum </mnt/old)
 # writes go on while it grows
-( while [ ! -e /run/stop ]; do yes "$RANDOM" | head -c 500000 >/mnt/busy && sync /mnt/busy || echo bad >/run/bad; done ) &
+( while [ ! -e /run/stop ]; do yes "$RANDOM" | head -c 500000 >/mnt/busy && sync /mnt/busy || echo bad >/run/bad; sleep 0.5; done ) &
 busy=$!
 signal mounted
 await grown
