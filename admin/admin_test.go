@@ -331,6 +331,9 @@ func TestErrorsOfTheDaemon(t *testing.T) {
 		{&provision.WordError{Word: "tron", Err: errors.New("is not known")}, 400},
 		{&provision.RecoveryError{LUN: "a", Err: errors.New("there is nothing to recover")}, 422},
 		{provision.ErrStopped, 503},
+		{provision.ErrEnded, 503},
+		{&provision.StaleError{Object: "LUN a", Version: "v"}, 412},
+		{fmt.Errorf("LUN a: %w", provision.ErrNoVersion), 428},
 		{&Refusal{errors.New("san.toml:3: lun.size: is none")}, 422},
 		{errors.New("anything else"), 500},
 	} {

@@ -113,6 +113,9 @@ func NewServer(d Daemon, log *logrus.Logger) *Server {
 	return s
 }
 
+// Handler answers requests, wherever they come from.
+func (s *Server) Handler() http.Handler { return s.http.Handler }
+
 // Serve answers on l until Shutdown, and closes l.
 func (s *Server) Serve(l net.Listener) error {
 	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
