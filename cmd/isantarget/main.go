@@ -3,6 +3,7 @@
 //	isantarget serve                      a disk of 10 GiB on 127.0.0.1:3260
 //	isantarget serve --config FILE        what the file says
 //	isantarget check FILE                 what is wrong with it, or what it would serve
+//	isantarget import FILE                what another target's configuration becomes here
 //	isantarget reload                     have the daemon apply its file again
 //	isantarget session list               who is logged in; also target, lun, snapshot, reservation, job
 //
@@ -55,7 +56,7 @@ func application(stdout, stderr io.Writer) *cli.App {
 		EnableBashCompletion:      true,
 		ExitErrHandler:            func(*cli.Context, error) {}, // run does it
 		Commands: []*cli.Command{
-			serveCommand(), checkCommand(), planCommand(), applyCommand(), reloadCommand(), exportCommand(), statusCommand(), eventsCommand(),
+			serveCommand(), checkCommand(), importCommand(), planCommand(), applyCommand(), reloadCommand(), exportCommand(), statusCommand(), eventsCommand(),
 			targetCommand(), lunCommand(), storeCommand(), portalCommand(), initiatorCommand(), sessionCommand(), reservationCommand(), snapshotCommand(), jobCommand(),
 			healthcheckCommand(), completionCommand(), manCommand(), versionCommand(),
 		},

@@ -39,6 +39,7 @@ func rules() []rule {
 		{of: "backstore/*", own: []string{"backstore", "backstore/internal/*"}, ext: []string{sys}},
 		{of: "backstore/internal/*", own: []string{"backstore", "backstore/internal/*"}, ext: []string{sys}},
 		{of: "configs", ext: []string{toml, distance, humanize}},
+		{of: "importer", own: []string{"configs"}},
 		{of: "job"},
 		{of: "state", own: []string{"scsi"}, ext: []string{sys}},
 		{of: "target", own: []string{"iscsi", "scsi"}, ext: []string{logrus, sys}},

@@ -22,6 +22,8 @@ func Packages() []Package {
 		{Name: "gcc", Programs: []string{"cc"}, Purpose: "the race detector; the shim that makes silent skips of iscsi-test-cu visible"},
 		{Name: "libc6-dev", Files: []string{"/usr/include/stdio.h"}, Purpose: "the race detector; the shim that makes silent skips of iscsi-test-cu visible"},
 		{Name: "libiscsi-bin", Programs: []string{"iscsi-test-cu", "iscsi-ls", "iscsi-inq"}, Purpose: "libiscsi's conformance suite"},
+		{Name: "tgt", Programs: []string{"tgtd", "tgtadm", "tgt-admin"}, Purpose: "another target, whose configuration and disks move here"},
+		{Name: "istgt", Programs: []string{"istgt"}, Purpose: "another target, whose configuration and disks move here"},
 		{Name: "qemu-utils", Programs: []string{"qemu-img", "qemu-io"}, Purpose: "QEMU's block layer as an initiator"},
 		{Name: "qemu-block-extra", Files: []string{"/usr/lib/*/qemu/block-iscsi.so"}, Purpose: "QEMU's block layer as an initiator"},
 		{Name: "qemu-system-x86", Programs: []string{"qemu-system-x86_64"}, Purpose: "the guest with the Linux initiator"},
