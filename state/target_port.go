@@ -27,8 +27,14 @@ func (d *Directory) TargetPorts(names []string) (map[string]uint16, error) {
 			return nil, fmt.Errorf("state: %s is damaged (%w): mend it, or remove it to number the target ports anew", file, err)
 		}
 	}
+	if ports == nil {
+		return nil, fmt.Errorf("state: %s is damaged (it says null): mend it, or remove it to number the target ports anew", file)
+	}
 	taken := map[uint16]string{0: ""}
 	for name, id := range ports {
+		if name == "" {
+			return nil, fmt.Errorf("state: %s gives the number %d to no name: mend it, or remove it to number the target ports anew", file, id)
+		}
 		if other, twice := taken[id]; twice {
 			return nil, fmt.Errorf("state: %s gives the number %d to %q and %q: mend it, or remove it to number the target ports anew", file, id, name, other)
 		}

@@ -101,6 +101,9 @@ func (f *formatter) remember(r scsi.Record, place string) error {
 	if err := json.Unmarshal(text, &s); err != nil {
 		return fmt.Errorf("the record of a format: %w", err)
 	}
+	if s.State != notFormatting && s.State != formatBegun && s.State != formatFailed {
+		return fmt.Errorf("the record of a format has the state %q, which is none", s.State)
+	}
 	if s.Place == place {
 		f.now = s
 		f.torn.Store(s.State != notFormatting)

@@ -164,6 +164,9 @@ func (d *Device) Remember(r scsi.Record) error {
 	if err := json.Unmarshal(text, &s); err != nil {
 		return fmt.Errorf("the record of a sanitize operation: %w", err)
 	}
+	if s.State != notSanitizing && s.State != sanitizing && s.State != sanitizeFailed {
+		return fmt.Errorf("the record of a sanitize operation has the state %q, which is none", s.State)
+	}
 	m := d.medium.Load()
 	if s.State == sanitizing && s.Place != d.place {
 		s.State = sanitizeFailed
