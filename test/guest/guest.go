@@ -56,13 +56,15 @@ type machine struct {
 	name      string
 	address   string // of a second network card; "": there is none
 	here, far string // the sockets of that card and of the other guest's
+
+	more []string // further arguments of QEMU
 }
 
 // Boot starts a guest from the image in a directory of [Build] and waits until it takes scripts. The guest ends with
-// the test.
-func Boot(t testing.TB, image string) *Guest {
+// the test. more are further arguments of QEMU.
+func Boot(t testing.TB, image string, more ...string) *Guest {
 	t.Helper()
-	g := start(t, image, machine{name: "guest"})
+	g := start(t, image, machine{name: "guest", more: more})
 	g.awaitBoot(t)
 	return g
 }
@@ -141,7 +143,7 @@ func arguments(t testing.TB, image, share string, m machine) []string {
 			"-netdev", "dgram,id=cable,local.type=unix,local.path="+m.here+",remote.type=unix,remote.path="+m.far,
 			"-device", "virtio-net-device,netdev=cable,mac=52:54:00:00:00:0"+m.address[len(m.address)-1:])
 	}
-	return args
+	return append(args, m.more...)
 }
 
 // counterRate returns the rate of the host's time stamp counter in kHz.

@@ -35,7 +35,7 @@ const module = "github.com/isantarget/isantarget"
 // stages are all of them, in their order.
 func stages() []stage {
 	race := slices.Clip(compiler())
-	guest := append(race, "qemu-system-x86", "mmdebstrap", "e2fsprogs", "cpio", "xz-utils")
+	guest := slices.Clip(append(race, "qemu-system-x86", "mmdebstrap", "e2fsprogs", "cpio", "xz-utils"))
 	return []stage{
 		{name: "check", purpose: "formatting, vet, staticcheck, build without cgo, the rules of the house", bound: 10 * time.Minute, run: check},
 		{name: "unit", purpose: "unit tests, with the race detector", bound: 12 * time.Minute, peers: race, run: unit},
@@ -45,7 +45,7 @@ func stages() []stage {
 		{name: "protocol", purpose: "clause by clause, by initiators that can be wrong, and by many at once", bound: 10 * time.Minute, peers: append(race, "tgt", "istgt"), waits: true, run: endToEnd("protocol", "hostile", "reservation", "compareandwrite", "live", "thirdparty", "migration")},
 		{name: "qemu", purpose: "qemu-img and qemu-io on iscsi:// disks", bound: 8 * time.Minute, peers: append(race, "qemu-utils", "qemu-block-extra"), run: endToEnd("qemu")},
 		{name: "conformance", purpose: "libiscsi's iscsi-test-cu in every shape of logical unit", bound: 15 * time.Minute, peers: append(race, "libiscsi-bin"), run: endToEnd("conformance")},
-		{name: "guest", purpose: "the Linux initiator in a QEMU guest", bound: 20 * time.Minute, peers: guest, run: endToEnd("guest")},
+		{name: "guest", purpose: "the Linux initiator in a QEMU guest, and QEMU that pauses one on a full disk", bound: 25 * time.Minute, peers: append(guest, "qemu-block-extra"), run: endToEnd("guest")},
 		{name: "cluster", purpose: "what clusters ask of a shared disk, in two QEMU guests", bound: 20 * time.Minute, peers: guest, run: endToEnd("cluster")},
 	}
 }
