@@ -44,7 +44,7 @@ func (b *builder) gotgtStorage(s *entry) string {
 	if shift := s.number("blockShift", 9); shift > 0 && shift < 32 {
 		b.blockSize(s, &l, 1<<shift)
 	}
-	l.Vendor, l.Product = "GOSTOR", "GOTGT"
+	l.Vendor, l.Product, l.Revision = "GOSTOR", "GOTGT", "0.1"
 	l.EUI64 = configs.NoDesignator
 	n, err := strconv.ParseUint(id, 10, 60)
 	if err != nil {
