@@ -112,7 +112,7 @@ func TestNothingIsDroppedInSilence(t *testing.T) {
 			if strings.HasSuffix(name, ".json") {
 				unknown = `"never_heard_of": 42,` + "\n"
 			}
-			r, err := Read(strings.Join(lines[:i+1], "")+unknown+strings.Join(lines[i+1:], ""), Options{Name: name})
+			r, err := Read(strings.Join(lines[:i+1], "")+unknown+strings.Join(lines[i+1:], ""), Options{Name: name, Kind: kind})
 			if err != nil {
 				continue // no setting may stand here
 			}
