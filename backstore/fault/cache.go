@@ -37,8 +37,9 @@ func (c *cache) follow(on bool) {
 	c.enabled.Store(on)
 }
 
-// change calls do, which changes a range, and remembers what was there.
-func (c *cache) change(off, length int64, do func() error) error {
+// change calls do, which changes a range, and remembers what was there; durable: do
+// makes it durable.
+func (c *cache) change(off, length int64, durable bool, do func() error) error {
 	if !c.on() {
 		return do()
 	}
@@ -63,7 +64,10 @@ func (c *cache) change(off, length int64, do func() error) error {
 	if err := c.note(off, length, set.keep()); err != nil {
 		return err
 	}
-	return do()
+	if err := do(); err != nil || !durable {
+		return err
+	}
+	return c.forget(off, length) // before the power can be cut
 }
 
 // note remembers what the units of a range hold. One that was changed before may
@@ -97,18 +101,17 @@ func (f *faults) keep() float64 {
 	return 0
 }
 
-// durable forgets the units of a range, which are on the disk. Of a unit that was
-// written in part the rest has to follow.
-func (c *cache) durable(off, length int64) error {
-	if !c.on() {
-		return nil
-	}
+// forget drops the units of a range, which are on the disk. Of a unit that was written
+// in part the rest has to follow.
+func (c *cache) forget(off, length int64) error {
 	unit := c.store.unit
 	if (off|length)&(unit-1) != 0 {
-		return c.sync()
+		if err := c.store.below.Sync(); err != nil {
+			return err
+		}
+		clear(c.held)
+		return nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	for at := off; at < off+length; at += unit {
 		delete(c.held, at)
 	}

@@ -367,11 +367,11 @@ func (s *Store) WriteAt(p []byte, off int64) (int, error) {
 	if !s.meets(Write) && !s.cache.on() {
 		return s.below.WriteAt(p, off)
 	}
-	return s.write(p, off, s.below.WriteAt)
+	return s.write(p, off, false, s.below.WriteAt)
 }
 
 // write writes p as the faults have it.
-func (s *Store) write(p []byte, off int64, write func([]byte, int64) (int, error)) (int, error) {
+func (s *Store) write(p []byte, off int64, durable bool, write func([]byte, int64) (int, error)) (int, error) {
 	length := int64(len(p))
 	if err := s.outside("write", off, length); err != nil {
 		return 0, err
@@ -379,25 +379,25 @@ func (s *Store) write(p []byte, off int64, write func([]byte, int64) (int, error
 	v := s.judge(Write, "write", off, length)
 	switch {
 	case v.torn:
-		return s.tear(p, off, write)
+		return s.tear(p, off, durable, write)
 	case v.err != nil:
-		n, err := s.cached(p[:v.at-off], off, write)
+		n, err := s.cached(p[:v.at-off], off, durable, write)
 		if err != nil {
 			return n, err
 		}
 		return n, failed("write", v.at, off+length-v.at, v.err)
 	case v.short:
-		return s.cached(p[:v.at-off], off, write)
+		return s.cached(p[:v.at-off], off, durable, write)
 	}
-	return s.cached(p, off, write)
+	return s.cached(p, off, durable, write)
 }
 
 // cached writes p, noting before what it replaces.
-func (s *Store) cached(p []byte, off int64, write func([]byte, int64) (int, error)) (n int, err error) {
+func (s *Store) cached(p []byte, off int64, durable bool, write func([]byte, int64) (int, error)) (n int, err error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	err = s.cache.change(off, int64(len(p)), func() error {
+	err = s.cache.change(off, int64(len(p)), durable, func() error {
 		n, err = write(p, off)
 		return err
 	})
@@ -406,16 +406,16 @@ func (s *Store) cached(p []byte, off int64, write func([]byte, int64) (int, erro
 
 // tear writes some units of p and not the others. The error names the first that
 // was not: all before it were.
-func (s *Store) tear(p []byte, off int64, write func([]byte, int64) (int, error)) (int, error) {
+func (s *Store) tear(p []byte, off int64, durable bool, write func([]byte, int64) (int, error)) (int, error) {
 	length := int64(len(p))
 	first := s.boundary(off, length) - off
-	if n, err := s.cached(p[:first], off, write); err != nil {
+	if n, err := s.cached(p[:first], off, durable, write); err != nil {
 		return n, err
 	}
 	for at := min((off+first)&^(s.unit-1)+s.unit-off, length); at < length; {
 		next := min((off+at)&^(s.unit-1)+s.unit-off, length)
 		if s.roll(2) == 0 {
-			if _, err := s.cached(p[at:next], off+at, write); err != nil {
+			if _, err := s.cached(p[at:next], off+at, durable, write); err != nil {
 				break // it fails anyhow
 			}
 		}
@@ -454,19 +454,15 @@ func (s *Store) WriteThroughAt(p []byte, off int64) (int, error) {
 	}
 	v := s.judge(Sync, "write through", 0, 0)
 	if v.lost {
-		return s.write(p, off, s.below.WriteAt)
+		return s.write(p, off, false, s.below.WriteAt)
 	}
 	if v.err != nil {
-		if n, err := s.write(p, off, s.below.WriteAt); err != nil || n < len(p) {
+		if n, err := s.write(p, off, false, s.below.WriteAt); err != nil || n < len(p) {
 			return n, err
 		}
 		return 0, s.rememberFailure("write through", off, int64(len(p)), v.err)
 	}
-	n, err := s.write(p, off, s.through.WriteThroughAt)
-	if err == nil {
-		err = s.cache.durable(off, int64(n))
-	}
-	return n, err
+	return s.write(p, off, true, s.through.WriteThroughAt)
 }
 
 func (s *Store) writeThenSync(p []byte, off int64) (int, error) {
@@ -544,7 +540,7 @@ func (s *Store) alter(call Calls, op string, off, length int64, do func(off, len
 		part = v.at - off
 	}
 	if part > 0 || v.err == nil {
-		if err := s.cache.change(off, part, func() error { return do(off, part) }); err != nil {
+		if err := s.cache.change(off, part, false, func() error { return do(off, part) }); err != nil {
 			return err
 		}
 	}
@@ -598,7 +594,7 @@ func (s *Store) CompareAndWriteAt(old, new []byte, off int64) (miscompare int, e
 			return 0, failed("compare and write", v.at, off+length-v.at, v.err)
 		}
 	}
-	err = s.cache.change(off, length, func() error {
+	err = s.cache.change(off, length, false, func() error {
 		miscompare, err = s.comparer.CompareAndWriteAt(old, new, off)
 		return err
 	})

@@ -64,6 +64,7 @@ func (d *Device) Trust() error {
 		return err
 	}
 	d.loss.Store(nil)
+	d.gone.Store(nil)
 	return nil
 }
 
