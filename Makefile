@@ -2,7 +2,7 @@
 
 TALLY = go run ./test/tally
 
-.PHONY: bench benchstat help test check unit fuzz e2e daemon image-test protocol qemu conformance guest cluster build image clean
+.PHONY: bench benchstat help test check unit fuzz e2e daemon image-test protocol powercut qemu conformance guest cluster build image clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -20,7 +20,7 @@ fuzz: ## each fuzz target for a moment
 	@$(TALLY) fuzz
 
 e2e: ## every end to end test
-	@$(TALLY) daemon image protocol qemu conformance guest cluster
+	@$(TALLY) daemon image protocol powercut qemu conformance guest cluster
 
 daemon: ## the daemon as a process: stop, kill, refusals
 	@$(TALLY) daemon
@@ -30,6 +30,9 @@ image-test: ## the container image's binary, as far as a machine without a regis
 
 protocol: ## clause by clause, by initiators that can be wrong, and by many at once
 	@$(TALLY) protocol
+
+powercut: ## the plug is pulled: below the store, in a real file system, and by SIGKILL
+	@$(TALLY) powercut
 
 qemu: ## qemu-img and qemu-io on iscsi:// disks
 	@$(TALLY) qemu

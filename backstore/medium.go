@@ -174,6 +174,10 @@ func (m *Medium) WriteAt(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	n, err := m.store.WriteAt(p, off)
+	if err == nil && n == len(p) {
+		m.changed()
+		return n, nil
+	}
 	return wrote(n, err, len(p), off)
 }
 
@@ -190,6 +194,9 @@ func (m *Medium) TryWriteAt(p []byte, off int64) (int, error) {
 	n, err := m.tryWriter.TryWriteAt(p, off)
 	if err == ErrWouldBlock || (err == nil && n != len(p)) {
 		return 0, ErrWouldBlock
+	}
+	if err == nil {
+		m.changed()
 	}
 	return wrote(n, err, len(p), off)
 }
@@ -211,6 +218,7 @@ func (m *Medium) WriteThroughAt(p []byte, off int64) (int, error) {
 	if n, err = wrote(n, err, len(p), off); err != nil || !m.store.Geometry().Volatile {
 		return n, err
 	}
+	m.changed()
 	if err := m.Sync(); err != nil {
 		// All of p may be lost, so its first byte is the first that failed.
 		var e *Error
@@ -305,6 +313,7 @@ func (m *Medium) UnmapAt(off, length int64) error {
 	if err := m.unmapper.UnmapAt(off, length); err != nil {
 		return failed("unmap", off, length, 0, err)
 	}
+	m.changed()
 	return nil
 }
 
@@ -320,6 +329,7 @@ func (m *Medium) ZeroAt(off, length int64, unmap bool) error {
 	if m.zeroer != nil {
 		err := m.zeroer.ZeroAt(off, length, unmap)
 		if err == nil {
+			m.changed()
 			return nil
 		}
 		if !errors.Is(err, errors.ErrUnsupported) {
@@ -339,6 +349,7 @@ func (m *Medium) writeZeros(off, length int64) error {
 		if n, err = wrote(n, err, len(p), off); err != nil {
 			return failed("zero", off, end-off, int64(n), err)
 		}
+		m.changed()
 		off += int64(n)
 	}
 	return nil
@@ -391,6 +402,7 @@ func (m *Medium) CopyAt(off int64, from *Medium, fromOff, length int64) error {
 	if m.copier != nil {
 		err := m.copier.CopyAt(off, from.store, fromOff, length)
 		if err == nil {
+			m.changed()
 			return nil
 		}
 		if !errors.Is(err, errors.ErrUnsupported) {
@@ -461,6 +473,9 @@ func (m *Medium) CompareAndWriteAt(old, new []byte, off int64) (miscompare int, 
 		if miscompare, err = m.comparer.CompareAndWriteAt(old, new, off); err != nil {
 			return 0, failed("compare and write", off, int64(len(new)), 0, err)
 		}
+		if miscompare < 0 {
+			m.changed()
+		}
 		return miscompare, nil
 	}
 	held := make([]byte, len(old))
@@ -493,10 +508,15 @@ func (m *Medium) admitWrite(op string, off, length int64) error {
 	if m.lost.Load() != nil {
 		return m.refuseLost(op)
 	}
+	return nil
+}
+
+// changed notes that something was changed, and is not durable yet. It is called when
+// that has succeeded: who was not told so has no promise.
+func (m *Medium) changed() {
 	if !m.dirty.Load() {
 		m.dirty.Store(true)
 	}
-	return nil
 }
 
 // within reports whether [off, off+length) lies in a medium of size bytes; it

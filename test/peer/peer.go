@@ -29,6 +29,7 @@ func Packages() []Package {
 		{Name: "qemu-system-x86", Programs: []string{"qemu-system-x86_64"}, Purpose: "the guest with the Linux initiator"},
 		{Name: "mmdebstrap", Programs: []string{"mmdebstrap"}, Purpose: "building the guest"},
 		{Name: "e2fsprogs", Programs: []string{"mke2fs"}, Purpose: "building the guest"},
+		{Name: "xfsprogs", Programs: []string{"mkfs.xfs"}, Purpose: "file systems that are filled, and that lose power"},
 		{Name: "cpio", Programs: []string{"cpio"}, Purpose: "building the guest"},
 		{Name: "xz-utils", Programs: []string{"xz"}, Purpose: "building the guest"},
 	}

@@ -89,6 +89,7 @@ func TestLayer(t *testing.T) {
 				w.WriteThrough = c.through
 			}
 			all.login(t, address)
+			defer all.leave()
 			for cycle := range cycles {
 				set(t, p, cut(chances))
 				all.work(func() { until(t, "the power is cut", func() bool { return struck(t, p) }) })
@@ -127,6 +128,7 @@ func TestLayer_Liar(t *testing.T) {
 				w.WriteThrough = c.through
 			}
 			all.login(t, address)
+			defer all.leave()
 			for range 50 {
 				set(t, p, "power-cut on=write after=60", "lost-sync")
 				all.work(func() { until(t, "the power is cut", func() bool { return struck(t, p) }) })

@@ -121,21 +121,42 @@ func (l *Ledger) Verify(p []byte) (wrong []string) {
 	}
 	for i := range l.blocks {
 		b := &l.blocks[i]
-		held := p[i*l.BlockSize : (i+1)*l.BlockSize]
-		v, err := l.valueOf(held, l.First+uint32(i))
+		v, durable, err := l.judge(p[i*l.BlockSize:(i+1)*l.BlockSize], i)
 		switch {
 		case err != nil:
 			wrong = append(wrong, err.Error())
-		case v == b.durable:
+		case durable:
 			l.Promises++
-		case slices.ContainsFunc(b.since, func(w written) bool { return w.value == v }):
-			l.Survivors++
 		default:
-			wrong = append(wrong, fmt.Sprintf("block %d holds value %d; promised was %d, written since %v", l.First+uint32(i), v, b.durable, b.since))
+			l.Survivors++
 		}
 		*b = history{durable: v}
 	}
 	return wrong
+}
+
+// Holds says what is wrong with p, whole blocks from the block at on, while the power is
+// on and nothing is on its way to them.
+func (l *Ledger) Holds(at int, p []byte) (wrong []string) {
+	for i := 0; i < len(p); i += l.BlockSize {
+		if _, _, err := l.judge(p[i:i+l.BlockSize], at+i/l.BlockSize); err != nil {
+			wrong = append(wrong, "read while it works: "+err.Error())
+		}
+	}
+	return wrong
+}
+
+// judge is the value that block i holds, and whether it is the durable one; an error if
+// it may not hold it.
+func (l *Ledger) judge(held []byte, i int) (v Value, durable bool, err error) {
+	b, lba := &l.blocks[i], l.First+uint32(i)
+	if v, err = l.valueOf(held, lba); err != nil || v == b.durable {
+		return v, true, err
+	}
+	if !slices.ContainsFunc(b.since, func(w written) bool { return w.value == v }) {
+		err = fmt.Errorf("block %d holds value %d; promised was %d, written since %v", lba, v, b.durable, b.since)
+	}
+	return v, false, err
 }
 
 // valueOf is the value of a block, which is whole.

@@ -19,8 +19,11 @@ type Worker struct {
 	Chances               *rand.Rand
 
 	c *initiator.Connection
-	// Commands counts what was answered with GOOD.
+	// Commands counts what was answered with GOOD; Wrong is what was read and cannot be.
 	Commands int
+	Wrong    []string
+	// Patience is how many commands may fail in a row before Run ends; 0: three.
+	Patience int
 }
 
 // Login logs in, and takes the unit attentions of the new nexus.
@@ -64,28 +67,57 @@ type request struct {
 
 // Run works until stop, or until the unit or the connection does not serve any more.
 func (w *Worker) Run(stop *atomic.Bool) {
-	for failures := 0; !stop.Load() && failures < 3; {
-		if w.Chances.IntN(6) == 0 {
-			r, err := w.c.Execute(w.flush())
-			if err != nil {
-				return
-			}
-			if r.Status != 0 {
-				failures++
-				continue
-			}
-			w.Commands++
-			w.Flushed()
-			continue
+	patience := max(w.Patience, 3)
+	for failures := 0; !stop.Load() && failures < patience; {
+		var ok bool
+		var err error
+		switch w.Chances.IntN(8) {
+		case 0:
+			ok, err = w.synchronize()
+		case 1:
+			ok, err = w.look()
+		default:
+			ok, err = w.batch(1 + w.Chances.IntN(8))
 		}
-		ok, err := w.batch(1 + w.Chances.IntN(8))
 		if err != nil {
 			return
 		}
-		if !ok {
-			failures++
+		if failures++; ok {
+			failures = 0
 		}
 	}
+}
+
+func (w *Worker) synchronize() (ok bool, err error) {
+	r, err := w.c.Execute(w.flush())
+	if err != nil || r.Status != 0 {
+		return false, err
+	}
+	w.Commands++
+	w.Flushed()
+	return true, nil
+}
+
+// look reads some blocks while nothing is on its way to them.
+func (w *Worker) look() (ok bool, err error) {
+	n := 1 + w.Chances.IntN(min(w.Blocks(), 64))
+	at := w.Chances.IntN(w.Blocks() - n + 1)
+	r, err := w.c.Execute(w.read(at, n))
+	if err != nil || r.Status != 0 {
+		return false, err
+	}
+	w.Commands++
+	w.Wrong = append(w.Wrong, w.Holds(at, r.Data)...)
+	return true, nil
+}
+
+// read is READ (16) of n blocks from the block at on.
+func (w *Worker) read(at, n int) initiator.Command {
+	cdb := make([]byte, 16)
+	cdb[0] = 0x88
+	binary.BigEndian.PutUint64(cdb[2:], uint64(w.First)+uint64(at))
+	binary.BigEndian.PutUint32(cdb[10:], uint32(n))
+	return initiator.Command{LUN: initiator.LUN(w.LUN), CDB: cdb, Read: n * w.BlockSize}
 }
 
 func (w *Worker) flush() initiator.Command {
@@ -170,12 +202,8 @@ func (w *Worker) Check() (wrong []string, err error) {
 	var all []byte
 	for at := 0; at < w.Blocks(); at += piece {
 		n := min(piece, w.Blocks()-at)
-		cdb := make([]byte, 16)
-		cdb[0] = 0x88
-		binary.BigEndian.PutUint64(cdb[2:], uint64(w.First)+uint64(at))
-		binary.BigEndian.PutUint32(cdb[10:], uint32(n))
 		for tries := 0; ; tries++ {
-			r, err := w.c.Execute(initiator.Command{LUN: initiator.LUN(w.LUN), CDB: cdb, Read: n * w.BlockSize})
+			r, err := w.c.Execute(w.read(at, n))
 			if err != nil {
 				return nil, err
 			}
