@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/isantarget/isantarget/backstore"
+	"github.com/isantarget/isantarget/configs"
 	"github.com/isantarget/isantarget/job"
 	"github.com/isantarget/isantarget/scsi"
 )
@@ -26,6 +27,8 @@ func (p *Provisioner) Defragment(lun string) (job.Status, error) {
 	switch {
 	case u.medium == nil:
 		return job.Status{}, refuse("LUN %q is not ready: %v", lun, u.failure)
+	case !ok && kind(u.config) == configs.File:
+		return job.Status{}, refuse("the image of LUN %q lies in layers, upon its snapshots; delete those first (isantarget snapshot list)", lun)
 	case !ok:
 		return job.Status{}, refuse("LUN %q is of kind %s; only image files can lie in pieces", lun, kind(u.config))
 	case u.config.ReadOnly:

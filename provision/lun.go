@@ -74,6 +74,12 @@ func (u *unit) detail() LUNDetail {
 		LUNStatus: u.status(), Provisioning: string(l.Provisioning), BlockSize: l.BlockSize, PhysicalBlockSize: l.PhysicalBlockSize,
 		WriteCache: u.device.WriteCache(), ReadOnly: l.ReadOnly, NAA: fmt.Sprintf("%x", naa), Allocated: -1, Free: -1, Extents: -1,
 	}
+	if d.Provisioning == "" {
+		d.Provisioning = string(configs.Sparse)
+	}
+	if d.PhysicalBlockSize == 0 && kind(l) != configs.Block {
+		d.PhysicalBlockSize = l.BlockSize
+	}
 	if u.medium == nil {
 		return d
 	}

@@ -134,7 +134,13 @@ func TestDefragment(t *testing.T) {
 			if got := sumOf(t, image); got != sum {
 				t.Error("the image holds something else")
 			}
-			if files, err := os.ReadDir(folder); err != nil || len(files) > 3 { // lost+found
+			if status, printed := daemon.Run(t, "lun", "snapshot", "--state", d.State(), "a"); status != 0 {
+				t.Fatalf("lun snapshot: %d %s", status, printed)
+			}
+			if status, printed := daemon.Run(t, "lun", "defragment", "--state", d.State(), "a"); status != 1 || !strings.Contains(printed, "snapshot") {
+				t.Errorf("with a snapshot: %d %s", status, printed)
+			}
+			if files, err := os.ReadDir(folder); err != nil || len(files) > 4 { // lost+found, and the snapshots
 				t.Errorf("the folder holds %v, %v", files, err)
 			}
 		})
