@@ -50,7 +50,7 @@ func TestKill(t *testing.T) {
 			folder := mounted(t, name, 512<<20)
 			for number, c := range killCases() {
 				for n := 0; ; n++ {
-					d := newDisk(t, filepath.Join(folder, fmt.Sprintf("disk-%d-%d.img", number, n)), 1<<20, uint64(n))
+					d := newDisk(t, filepath.Join(folder, fmt.Sprintf("disk-%d-%d.img", number, n)), 512<<10, uint64(n))
 					d.take(t, "base")
 					d.scribble(t)
 					if c.prepare != nil {

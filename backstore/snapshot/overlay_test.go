@@ -21,6 +21,9 @@ func TestOverlay(t *testing.T) {
 			continue // no overlays there
 		}
 		for _, direct := range []bool{false, true} {
+			if direct && name != "ext4" {
+				continue // one will do
+			}
 			t.Run(fmt.Sprintf("%s/direct=%v", name, direct), func(t *testing.T) {
 				suite(t, mounted(t, name, 512<<20), direct)
 			})
@@ -54,15 +57,15 @@ func TestChain_Model(t *testing.T) {
 	eachFileSystem(t, func(t *testing.T, folder string, shares bool) {
 		r := rand.New(rand.NewPCG(1, 2))
 		path := filepath.Join(folder, "disk.img")
-		const length = 8<<20 + 512 // its end lies in a block
+		const length = 1<<20 + 512 // its end lies in a block
 		create(t, path, length)
 		want := make([]byte, length)
 		i := snapshot.At(path)
 		kept := map[string][]byte{}
-		for round := range 5 {
-			for range 3 {
+		for round := range 3 {
+			for range 2 {
 				s := open(t, file.Options{Path: path})
-				scribble(t, s, want, r, 60)
+				scribble(t, s, want, r, 40)
 				same(t, content(t, s), want, "all of it")
 				must(t, s.Close())
 				holds(t, path, want, "after a restart")

@@ -38,7 +38,7 @@ func newDisk(t testing.TB, path string, length int64, seed uint64) *disk {
 func (d *disk) scribble(t testing.TB) {
 	t.Helper()
 	s := open(t, file.Options{Path: d.path})
-	scribble(t, s, d.want, d.r, 40)
+	scribble(t, s, d.want, d.r, 12)
 	must(t, errors.Join(s.Sync(), s.Close()))
 }
 
@@ -64,9 +64,9 @@ func (d *disk) check(t testing.TB, when string) {
 // what it held.
 func TestRollbackAndRemove(t *testing.T) {
 	eachFileSystem(t, func(t *testing.T, folder string, shares bool) {
-		for seed := range uint64(4) {
-			d := newDisk(t, filepath.Join(folder, "disk"+strconv.Itoa(int(seed))), 4<<20+512, seed)
-			for round := range 14 {
+		for seed := range uint64(2) {
+			d := newDisk(t, filepath.Join(folder, "disk"+strconv.Itoa(int(seed))), 1<<20+512, seed)
+			for round := range 8 {
 				name := "s" + strconv.Itoa(round)
 				switch have := sortedKeys(d.kept); {
 				case len(have) == 0 || d.r.IntN(3) == 0:
@@ -224,10 +224,13 @@ func TestOverlay_OutOfSpace(t *testing.T) {
 			continue
 		}
 		for _, direct := range []bool{false, true} {
+			if direct && name != "ext4" {
+				continue // one will do
+			}
 			t.Run(name+"/direct="+strconv.FormatBool(direct), func(t *testing.T) {
 				t.Parallel()
 				folder := mounted(t, name, 320<<20)
-				d := newDisk(t, filepath.Join(folder, "disk.img"), 32<<20, 21)
+				d := newDisk(t, filepath.Join(folder, "disk.img"), 8<<20, 21)
 				s := open(t, file.Options{Path: d.path})
 				d.want = noise(len(d.want), d.r)
 				_, err := s.WriteAt(d.want, 0)
@@ -236,7 +239,7 @@ func TestOverlay_OutOfSpace(t *testing.T) {
 				fill(t, folder)
 				s = open(t, file.Options{Path: d.path, Direct: direct})
 				full := 0
-				for range 3000 {
+				for range 1000 {
 					length := 512 * (1 + d.r.IntN(32))
 					off := 512 * d.r.IntN((len(d.want)-length)/512)
 					p := noise(length, d.r)
@@ -287,11 +290,12 @@ func fill(t testing.TB, folder string) {
 	t.Helper()
 	f, err := os.Create(filepath.Join(folder, "filler"))
 	must(t, err)
-	p := noise(1<<20, rand.New(rand.NewPCG(1, 1)))
-	for len(p) > 256<<10 { // a little is left, so that some writes succeed
-		if _, err := f.Write(p); err != nil {
-			p = p[:len(p)/2]
+	for off, step := int64(0), int64(64<<20); step >= 512<<10; { // a little is left, so that some writes succeed
+		if err := unix.Fallocate(int(f.Fd()), 0, off, step); err != nil {
+			step /= 2
+			continue
 		}
+		off += step
 	}
 	must(t, errors.Join(f.Sync(), f.Close()))
 }
