@@ -47,15 +47,52 @@ func (p *Provisioner) prepare(ctx context.Context, plan *plan, renewal *renewal)
 	steps := []func() error{
 		func() error { return c.foundation(limits) },
 		func() error { return c.bind(ctx) },
-		func() error { return c.open(ctx) },
+		func() error { return c.openInTime(ctx) },
 		func() (err error) { c.ids, err = c.next.relativeIDs(plan); return },
 	}
 	for _, step := range steps {
-		if err := step(); err != nil {
+		err := step()
+		if errors.Is(err, errStuckOpen) { // who still opens discards
+			return nil, err
+		}
+		if err != nil {
 			return nil, errors.Join(err, c.discard())
 		}
 	}
 	return c, nil
+}
+
+// errStuckOpen: who waited for stores to be opened waits no longer.
+var errStuckOpen = errors.New("provision: opening a store has not come to an end")
+
+// stuckBound is how long an open may go on after it is not wanted any more.
+const stuckBound = 5 * time.Second
+
+// openInTime is open, but for a store that hangs in being opened, on a server that does
+// not answer or a device that does not, when ctx ends: it is left alone, and what comes of
+// it later is discarded.
+func (c *change) openInTime(ctx context.Context) error {
+	opened := make(chan error, 1)
+	go func() { opened <- c.open(ctx) }()
+	select {
+	case err := <-opened:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-opened:
+		return err
+	case <-time.After(stuckBound):
+	}
+	unbind(c.bound)
+	c.bound = nil
+	go func() {
+		<-opened
+		if err := c.discard(); err != nil {
+			c.log.WithError(err).Warn("what took too long to open")
+		}
+	}()
+	return fmt.Errorf("%w: %w", errStuckOpen, ctx.Err())
 }
 
 // foundation is what everything else stands on, and what cannot change.
