@@ -135,7 +135,7 @@ func TestProvisioningLogOfAFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := backstore.Bind(s)
-	d, err := New(Options{Medium: m, BlockSize: 512, WriteCache: true, Thin: true})
+	d, err := New(Options{Medium: m, BlockSize: 512, WriteCache: true, Thin: true, DetectZeroes: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,6 +156,15 @@ func TestProvisioningLogOfAFile(t *testing.T) {
 	r.good([]byte{0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0}, nil) // with delayed allocation it takes nothing until then
 	if n := used(); n < 8 || n > 9 {
 		t.Errorf("after 8 MiB it has %d sets of 1 MiB", n)
+	}
+	for at := uint64(0); at < 4; at++ { // half of it by zeros that are written
+		r.good(write10(at*2048, 2048), make([]byte, mib))
+	}
+	if n := used(); n < 4 || n > 5 {
+		t.Errorf("after 4 MiB of zeros it has %d sets", n)
+	}
+	if got := r.good(read10(2048, 8), nil); !bytes.Equal(got, make([]byte, 4096)) {
+		t.Error("zeros that were written do not read as zeros")
 	}
 	r.good(cdb(form16, 0x93, flagUNMAP|flagNDOB, 0, 8*2048), nil)
 	if n := used(); n != 0 {
