@@ -69,7 +69,7 @@ func lunCreate(c *cli.Context, client *admin.Client) error {
 	} else if c.IsSet("number") {
 		return fmt.Errorf("--number is that of the LUN in a target; add --target IQN")
 	}
-	done, err := client.Edit(c.Context, batch)
+	done, err := change(c, client, batch)
 	if err != nil {
 		return err
 	}
@@ -188,7 +188,7 @@ func lunMapCommand() *cli.Command {
 			&cli.StringFlag{Name: "target", Usage: "the target `IQN`", Required: true},
 			&cli.IntFlag{Name: "number", Usage: "under LUN number `N` (default: the lowest that is free)"}),
 		Action: ask([]string{"NAME"}, func(c *cli.Context, client *admin.Client) error {
-			done, err := client.Edit(c.Context, admin.Batch{Put: []admin.Put{mapOf(c, c.Args().First(), c.String("target"))}})
+			done, err := change(c, client, admin.Batch{Put: []admin.Put{mapOf(c, c.Args().First(), c.String("target"))}})
 			if err != nil {
 				return err
 			}

@@ -4,9 +4,12 @@
 //	isantarget serve --config FILE        what the file says
 //	isantarget check FILE                 what is wrong with it, or what it would serve
 //	isantarget import FILE                what another target's configuration becomes here
-//	isantarget reload                     have the daemon apply its file again
-//	isantarget session list               who is logged in; also target, lun, snapshot, reservation, job
+//	isantarget plan|apply FILE            what an edited file would change; have the daemon serve it
+//	isantarget lun create NAME --size 100GiB --target IQN
+//	isantarget status                     what runs, at one glance
+//	isantarget export                     all of it as one file
 //
+// and more nouns with their verbs: target, store, portal, initiator, snapshot, session, reservation, job.
 // Errors are one line each on standard error, and the exit status is 1.
 package main
 

@@ -24,11 +24,20 @@ func yesFlag() cli.Flag {
 
 // edit has the daemon make changes, and prints what has changed.
 func edit(c *cli.Context, client *admin.Client, batch admin.Batch) error {
-	done, err := client.Edit(c.Context, batch)
+	done, err := change(c, client, batch)
 	if err != nil {
 		return err
 	}
 	return printChange(c, done)
+}
+
+// change has the daemon make changes, and shows what takes long of it meanwhile.
+func change(c *cli.Context, client *admin.Client, batch admin.Batch) (done admin.Changed, err error) {
+	err = watching(c, client, func() (err error) {
+		done, err = client.Edit(c.Context, batch)
+		return err
+	})
+	return done, err
 }
 
 // printChange prints what has changed, and warns on standard error.

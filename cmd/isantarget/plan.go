@@ -90,7 +90,11 @@ func applyCommand() *cli.Command {
 			if _, err := os.Stat(file); err != nil {
 				return fmt.Errorf("cannot read the configuration: %w", err)
 			}
-			done, err := client.Apply(c.Context, file)
+			var done admin.Changed
+			err = watching(c, client, func() (err error) {
+				done, err = client.Apply(c.Context, file)
+				return err
+			})
 			if err != nil {
 				return err
 			}

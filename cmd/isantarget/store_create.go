@@ -35,7 +35,7 @@ func storeCreate(c *cli.Context, client *admin.Client) error {
 	if c.IsSet("space-threshold") {
 		store["space-threshold"] = c.Int("space-threshold")
 	}
-	done, err := client.Edit(c.Context, admin.Batch{Put: []admin.Put{{Table: configs.StoreTable, Object: store}}})
+	done, err := change(c, client, admin.Batch{Put: []admin.Put{{Table: configs.StoreTable, Object: store}}})
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func storeDeleteCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			done, err := client.Edit(c.Context, admin.Batch{Delete: []provision.Delete{{Table: o.Table, Name: o.Name, Version: o.Version}}})
+			done, err := change(c, client, admin.Batch{Delete: []provision.Delete{{Table: o.Table, Name: o.Name, Version: o.Version}}})
 			if err != nil {
 				return err
 			}
