@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/isantarget/isantarget/backstore"
@@ -307,7 +308,7 @@ func (c *change) reopen(ctx context.Context, u *unit) {
 		c.complain("LUN %q keeps its old settings: %v", name, err)
 		if again, err = c.newUnit(context.WithoutCancel(ctx), u.config, c.next.state, hangBound, opening{}); err != nil {
 			gone := *u
-			gone.medium, gone.closed, gone.failure = nil, false, err
+			gone.medium, gone.closed, gone.failure = nil, new(atomic.Bool), err
 			c.next.units[name] = &gone // answers BUSY; the next Apply tries again
 			return
 		}
@@ -407,7 +408,7 @@ func (c *change) removeUnits() {
 	var all sync.WaitGroup
 	for _, name := range slices.Sorted(maps.Keys(c.before.units)) {
 		u := c.before.units[name]
-		if c.next.units[name] != nil || u.closed {
+		if c.next.units[name] != nil || u.closed.Load() {
 			continue
 		}
 		c.changes = append(c.changes, fmt.Sprintf("LUN %s removed", name))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/isantarget/isantarget/backstore"
@@ -165,16 +166,16 @@ func (c *change) renewUnit(ctx context.Context, u *unit) {
 		_ = f.Forget() // what is read then may be newer than what the disk has
 	}
 	u.watch.saving.Wait()
-	u.closed = true
+	u.closed.Store(true)
 	if err := u.close(); err != nil {
 		c.log.WithField("lun", u.config.Name).WithError(err).Warn("closing the lost store")
 	}
 	again, err := c.newUnit(ctx, u.config, c.next.state, u.lu.HangBound, r.how)
 	if err != nil {
-		u.closed = false
+		u.closed.Store(false)
 		r.err = err
 		gone := *u
-		gone.medium, gone.image, gone.base, gone.breaker, gone.closed, gone.failure = nil, nil, nil, nil, false, err
+		gone.medium, gone.image, gone.base, gone.breaker, gone.closed, gone.failure = nil, nil, nil, nil, new(atomic.Bool), err
 		c.next.units[u.config.Name] = &gone // answers BUSY; it is tried again
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -39,10 +40,10 @@ type unit struct {
 	breaker *breaker           // nil: it does not break on demand
 	struck  func(fault.Strike) // tells the operator that it did
 
-	made     bool // there was no image, and we made it
-	returned bool // made, for a LUN that had an image once
-	replaced bool // another image was at this path when it was served last
-	closed   bool // by remove: the store is given back
+	made     bool         // there was no image, and we made it
+	returned bool         // made, for a LUN that had an image once
+	replaced bool         // another image was at this path when it was served last
+	closed   *atomic.Bool // the store is given back; it is looked at from outside of Apply
 	failure  error
 }
 
@@ -130,7 +131,7 @@ func (u *unit) syncInTime() error {
 // shut is the end of a LUN to which no command comes any more. What goes on in the
 // background ends first, so that nothing is written after the sync.
 func (u *unit) shut() error {
-	u.closed = true
+	u.closed.Store(true)
 	if u.medium == nil {
 		return nil
 	}
@@ -144,7 +145,7 @@ func (u *unit) shut() error {
 // alone is in trouble the unit is made without it.
 func (p *Provisioner) newUnit(ctx context.Context, l configs.LUN, keep *state.Directory, hangBound time.Duration, how opening) (*unit, error) {
 	log := p.log.WithField("lun", l.Name)
-	u := &unit{config: l, log: log, keep: keep, watch: &watch{}, expect: how.expect, struck: logStrikes(log)}
+	u := &unit{config: l, log: log, keep: keep, watch: &watch{}, closed: new(atomic.Bool), expect: how.expect, struck: logStrikes(log)}
 	u.report = func(err error) {
 		if errors.Is(err, backstore.ErrLost) {
 			u.reportLoss(err)

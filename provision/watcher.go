@@ -100,7 +100,7 @@ func (p *Provisioner) look(ctx context.Context) {
 		return
 	}
 	for _, u := range now.units {
-		if u.closed || !u.watch.begin() {
+		if u.closed.Load() || !u.watch.begin() {
 			continue
 		}
 		go func() {

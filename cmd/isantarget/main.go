@@ -9,7 +9,7 @@
 //	isantarget status                     what runs, at one glance
 //	isantarget export                     all of it as one file
 //
-// and more nouns with their verbs: target, store, portal, initiator, snapshot, session, reservation, job.
+// And more nouns with their verbs: target, store, portal, initiator, snapshot, session, reservation, job.
 // Errors are one line each on standard error, and the exit status is 1.
 package main
 
