@@ -149,15 +149,35 @@ func (p *Provisioner) stop(ctx context.Context) error {
 	}()
 	select {
 	case err := <-quiet:
+		if last.hangs() { // Shutdown has waited long enough for them
+			return errors.Join(err, p.leaveHanging(last))
+		}
 		err = errors.Join(err, last.each(p.log, (*unit).shut), last.state.Close())
 		if names := p.hanging.names(); len(names) > 0 {
 			err = errors.Join(err, fmt.Errorf("%w: of LUNs that were removed: %s", errHanging, strings.Join(names, ", ")))
 		}
 		return err
 	case <-time.After(last.patience):
-		p.log.Errorf("commands still hang in a store %v after initiators were asked to log out; the LUNs are flushed without waiting for them", last.patience)
-		return errors.Join(errHanging, last.each(p.log, (*unit).sync))
+		return p.leaveHanging(last)
 	}
+}
+
+// leaveHanging is the end where commands hang in a store.
+func (p *Provisioner) leaveHanging(last *running) error {
+	p.log.Errorf("commands still hang in a store %v after initiators were asked to log out; the LUNs are flushed without waiting for them", last.patience)
+	return errors.Join(errHanging, last.each(p.log, (*unit).sync))
+}
+
+// hangs tells whether a command is still at work in a store.
+func (r *running) hangs() bool {
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	for _, u := range r.units {
+		if u.lu.Idle(now) != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // errHanging: stores are left open, for nobody knows what still happens in them.

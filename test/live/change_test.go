@@ -179,6 +179,7 @@ func TestRemovalWithWritesInFlight(t *testing.T) {
 				case "00 0/0000":
 					kept[at] = true
 				case "40 0/0000", "02 5/2500":
+				case "02 6/2907": // it came by the old map when the unit had lost the nexus
 				default:
 					t.Fatalf("a write ends with %s", last)
 				}
