@@ -73,7 +73,8 @@ func (r *rig) text(rules ...rule) string {
 		for _, l := range one.luns {
 			if !seen[l] {
 				seen[l] = true
-				fmt.Fprintf(&b, "[[lun]]\nname = %q\npath = \"%s.img\"\nsize = \"8MiB\"\n", l, l)
+				// Without thresholds: initiators hear of theirs when a LUN grows, some time after it.
+				fmt.Fprintf(&b, "[[lun]]\nname = %q\npath = \"%s.img\"\nsize = \"8MiB\"\nspace-threshold = 0\n", l, l)
 			}
 		}
 	}
