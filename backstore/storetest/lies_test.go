@@ -50,6 +50,7 @@ func lies() []struct {
 		{"answers a try from an old cache", "TryRead", func() backstore.Store { return staleTry{newHonest()} }},
 		{"can try, and never does", "TryRead", func() backstore.Store { return neverTries{newHonest()} }},
 		{"tries in part", "TryRead", func() backstore.Store { return triesHalf{newHonest()} }},
+		{"tries all of a batch at the place of its first", "TryReadBatch", func() backstore.Store { return onePlace{newHonest()} }},
 		{"takes a try and drops it", "TryWrite", func() backstore.Store { return dropsTry{newHonest()} }},
 		{"writes through to nowhere", "WriteThrough", func() backstore.Store { return throughNothing{newHonest()} }},
 		{"copies forwards over itself", "Copy", func() backstore.Store { return copiesForwards{newHonest()} }},
@@ -260,6 +261,16 @@ func (s triesHalf) TryReadAt(p []byte, off int64) (int, error) {
 		return len(p), nil
 	}
 	return n, err
+}
+
+type onePlace struct{ honest }
+
+func (s onePlace) Features() backstore.Features { return s.honest.Features() | backstore.CanReadBatch }
+
+func (s onePlace) TryReadBatch(reads []backstore.Read) {
+	for i := range reads {
+		_, reads[i].Err = s.TryReadAt(reads[i].Data, reads[0].Offset)
+	}
 }
 
 type dropsTry struct{ honest }
