@@ -44,7 +44,7 @@ func (r *reserve) fill() error {
 	if !r.short {
 		return nil
 	}
-	if err := os.Mkdir(r.dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := (osDisk{}).mkdir(r.dir); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("state: no space can be kept for records: %w", err)
 	}
 	for i := range reservePieces {
@@ -60,9 +60,12 @@ func (r *reserve) piece(i int) string { return filepath.Join(r.dir, fmt.Sprint(i
 
 // makePiece makes a file that has its space, unless it is there.
 func makePiece(name string) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, fileMode)
 	if err != nil {
 		return err
+	}
+	if err := f.Chmod(fileMode); err != nil {
+		return errors.Join(err, f.Close())
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err == nil && st.Size >= pieceSize && st.Blocks*512 >= pieceSize {
@@ -136,7 +139,7 @@ func overwrite(piece, name string, record []byte) error {
 	if err := os.Rename(piece, name); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(name, os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(name, os.O_WRONLY, fileMode)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package target
 
 import (
 	"testing"
+	"time"
 
 	"github.com/isantarget/isantarget/iscsi"
 )
@@ -16,6 +17,12 @@ func TestTalkingPeerThatTakesNothing(t *testing.T) {
 		c.received.Add(1)
 		_, _, err := k.look(c)
 		return err
+	}
+	for { // who has written the last answer may not have put the pen down yet
+		if stalled, _ := c.transmit.stalled(); !stalled {
+			break
+		}
+		time.Sleep(time.Millisecond)
 	}
 	for range 10 * stuckLooks {
 		if err := look(); err != nil {
