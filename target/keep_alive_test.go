@@ -18,12 +18,7 @@ func TestTalkingPeerThatTakesNothing(t *testing.T) {
 		_, _, err := k.look(c)
 		return err
 	}
-	for { // who has written the last answer may not have put the pen down yet
-		if stalled, _ := c.transmit.stalled(); !stalled {
-			break
-		}
-		time.Sleep(time.Millisecond)
-	}
+	c.settle()
 	for range 10 * stuckLooks {
 		if err := look(); err != nil {
 			t.Fatalf("of a peer for whom nothing waits: %v", err)
@@ -55,6 +50,17 @@ func TestTalkingPeerThatTakesNothing(t *testing.T) {
 	t.Error("nobody notices a peer that takes nothing")
 }
 
+// settle waits until nothing is being written: who has written the last answer may not
+// have put the pen down yet.
+func (c *Connection) settle() {
+	for {
+		if stalled, _ := c.transmit.stalled(); !stalled {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // A peer that sends the data of a command by the byte does not keep its memory either.
 func TestPeerThatTricklesData(t *testing.T) {
 	r := newRig(t, 1<<20)
@@ -76,6 +82,7 @@ func TestPeerThatTricklesData(t *testing.T) {
 	if o := r.receive(t).Opcode(); o != iscsi.OpR2T {
 		t.Fatalf("%v where an R2T was due", o)
 	}
+	c.settle()
 	looks := int(dataOutTimeout/c.entity.limits.NopInterval) + 1
 	for range 10 * looks { // of a peer with a slow line, or one that works at other commands
 		if err := look(1 << 20); err != nil {
