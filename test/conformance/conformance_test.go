@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -142,7 +143,10 @@ func patientFile(t *testing.T, image, options string) string {
 		"[[lun]]\nname = \"disk\"\npath = %q\n", t.TempDir(), daemon.FreePort(t), image)
 	for _, option := range strings.Split(strings.TrimPrefix(options, ","), ",") {
 		key, value, _ := strings.Cut(option, "=")
-		text += fmt.Sprintf("%s = %q\n", key, value)
+		if _, err := strconv.Atoi(value); err != nil {
+			value = strconv.Quote(value)
+		}
+		text += fmt.Sprintf("%s = %s\n", key, value)
 	}
 	text += fmt.Sprintf("[[target]]\nname = %q\naccess = \"loopback\"\nluns = { 0 = \"disk\" }\n", daemon.Target)
 	file := filepath.Join(t.TempDir(), "sanitize.toml")

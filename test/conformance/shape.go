@@ -20,8 +20,8 @@ type Shape struct {
 
 // Shapes returns the shapes in which every test of the suite can be run that can be run at all.
 func Shapes() []Shape {
-	// 1 GiB at most, for READ (6) and the tests beyond the end.
-	const thin = ",size=256MiB,provisioning=sparse"
+	// 1 GiB at most, for READ (6) and the tests beyond the end. Without a threshold: no test expects to hear that one is reached.
+	const thin = ",size=256MiB,provisioning=sparse,space-threshold=0"
 	return []Shape{
 		{
 			Name:    "thin",
@@ -58,7 +58,7 @@ func Shapes() []Shape {
 		},
 		{
 			Name:    "sanitize",
-			Options: ",size=64MiB,provisioning=sparse,sanitize-rate=11MiB",
+			Options: ",size=64MiB,provisioning=sparse,space-threshold=0,sanitize-rate=11MiB",
 			Why:     "SANITIZE, made slow: one test wants it to last longer than a reset and a new login",
 			Only:    regexp.MustCompile(`^Sanitize\.`),
 
