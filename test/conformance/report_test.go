@@ -46,7 +46,7 @@ func TestSpliceReplacesOnlyTheTable(t *testing.T) {
 			t.Errorf("the document lacks %q:\n%s", want, got)
 		}
 	}
-	if strings.Contains(got, "old") {
+	if strings.Contains(got, "\nold\n") {
 		t.Error("the old table is still there")
 	}
 	again, err := splice(got, report.Markdown())
