@@ -105,6 +105,9 @@ func (f *fake) Defragment(lun string) (job.Status, error) {
 func (f *fake) Grow(lun, size string) (job.Status, error) {
 	return job.Status{ID: "3"}, f.call("grow %s %s", lun, size)
 }
+func (f *fake) Shrink(lun, size string, lossAllowed bool) (job.Status, error) {
+	return job.Status{ID: "5"}, f.call("shrink %s %s %v", lun, size, lossAllowed)
+}
 func (f *fake) Jobs() []job.Status {
 	f.call("jobs")
 	return []job.Status{{ID: "1"}}
@@ -231,6 +234,10 @@ func TestClientAndServer(t *testing.T) {
 		if check(err); grown.ID != "3" {
 			t.Errorf("growing is job %+v", grown)
 		}
+		shrunk, err := c.Shrink(ctx, "a b", "1GiB", true)
+		if check(err); shrunk.ID != "5" {
+			t.Errorf("shrinking is job %+v", shrunk)
+		}
 		jobs, err := c.Jobs(ctx)
 		if check(err); len(jobs) != 1 || jobs[0].ID != "1" {
 			t.Errorf("jobs %+v", jobs)
@@ -244,7 +251,7 @@ func TestClientAndServer(t *testing.T) {
 		if check(err); len(change.Changes) != 1 {
 			t.Errorf("change %+v", change)
 		}
-		want := "sessions,logout 65535,luns,access a/b c 3 standby,stores,faults a,set faults a [\"torn\" \"error=EIO on=read\"],set faults a [],recover a to serve the image that is there now,reservations ,clear ä,lun a b,defragment a b,grow a b +1GiB,jobs,job a/1,cancel 2,reload"
+		want := "sessions,logout 65535,luns,access a/b c 3 standby,stores,faults a,set faults a [\"torn\" \"error=EIO on=read\"],set faults a [],recover a to serve the image that is there now,reservations ,clear ä,lun a b,defragment a b,grow a b +1GiB,shrink a b 1GiB true,jobs,job a/1,cancel 2,reload"
 		if got := strings.Join(f.calls, ","); got != want {
 			t.Errorf("calls\n%s\nwant\n%s", got, want)
 		}

@@ -147,6 +147,13 @@ func (c *Client) Grow(ctx context.Context, lun, size string) (s job.Status, err 
 	return s, err
 }
 
+// Shrink begins to make the image of a LUN smaller, which loses what lies behind size: it
+// is refused unless lossAllowed. What it answers is the job.
+func (c *Client) Shrink(ctx context.Context, lun, size string, lossAllowed bool) (s job.Status, err error) {
+	err = c.do(ctx, http.MethodPost, "/luns/"+url.PathEscape(lun)+"/shrink", smallerSize{size, lossAllowed}, &s)
+	return s, err
+}
+
 // Jobs lists the jobs.
 func (c *Client) Jobs(ctx context.Context) (list []job.Status, err error) {
 	err = c.do(ctx, http.MethodGet, "/jobs", nil, &list)

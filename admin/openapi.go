@@ -45,6 +45,7 @@ func descriptions() map[string]description {
 		"GET /luns/{lun}":                         {summary: "Show all of one LUN: sizes, extents, identity, sessions", gives: provision.LUNDetail{}},
 		"POST /luns/{lun}/defragment":             {summary: "Lay the image of a LUN together: a long operation", gives: job.Status{}},
 		"POST /luns/{lun}/grow":                   {summary: "Make a LUN larger: a long operation", takes: newSize{}, gives: job.Status{}},
+		"POST /luns/{lun}/shrink":                 {summary: "Make a LUN smaller, which loses what lies behind: a long operation", takes: smallerSize{}, gives: job.Status{}},
 		"POST /luns/{lun}/recover":                {summary: "Serve a LUN again that has failed", takes: provision.Recovery{}},
 		"GET /luns/{lun}/faults":                  {summary: "The faults that are in force on purpose", gives: []provision.FaultStatus{}},
 		"PUT /luns/{lun}/faults":                  {summary: "Replace the faults that are in force on purpose", takes: faultWords{}},

@@ -42,6 +42,7 @@ func (s *Server) table() map[string]route {
 		"GET /reservations/{lun}":                 s.reservations,
 		"DELETE /reservations/{lun}":              s.clearReservations,
 		"POST /luns/{lun}/grow":                   s.grow,
+		"POST /luns/{lun}/shrink":                 s.shrink,
 		"GET /jobs":                               func(*http.Request) (any, error) { return s.daemon.Jobs(), nil },
 		"GET /jobs/{job}":                         func(r *http.Request) (any, error) { return s.daemon.Job(r.PathValue("job")) },
 		"DELETE /jobs/{job}":                      func(r *http.Request) (any, error) { return done{}, s.daemon.CancelJob(r.PathValue("job")) },
@@ -161,6 +162,20 @@ func (s *Server) grow(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return s.daemon.Grow(r.PathValue("lun"), want.Size)
+}
+
+// A smallerSize is the body of a request for one.
+type smallerSize struct {
+	Size          string `json:"size"`
+	AllowDataLoss bool   `json:"allow-data-loss"` // of what lies behind it
+}
+
+func (s *Server) shrink(r *http.Request) (any, error) {
+	var want smallerSize
+	if err := decode(r, &want); err != nil {
+		return nil, err
+	}
+	return s.daemon.Shrink(r.PathValue("lun"), want.Size, want.AllowDataLoss)
 }
 
 func (s *Server) reservations(r *http.Request) (any, error) {

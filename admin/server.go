@@ -52,6 +52,7 @@ type Daemon interface {
 	ClearReservations(lun string) error
 	LUN(name string) (provision.LUNDetail, error)
 	Grow(lun, size string) (job.Status, error)
+	Shrink(lun, size string, lossAllowed bool) (job.Status, error)
 	Defragment(lun string) (job.Status, error)
 	Jobs() []job.Status
 	Job(id string) (job.Status, error)

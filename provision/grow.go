@@ -88,7 +88,7 @@ func (u *unit) wantedSize(word string) (int64, error) {
 	case size%configs.Size(u.config.BlockSize) != 0:
 		return 0, refuse("%d bytes are not whole blocks of %d", int64(size), u.config.BlockSize)
 	case size < now:
-		return 0, refuse("LUN %q has %v, and cannot be made smaller: initiators would lose what is behind; copy what is needed to a new one", name, now)
+		return 0, refuse("LUN %q has %v, and does not grow by that; made smaller it loses what is behind: isantarget lun shrink, with --allow-data-loss", name, now)
 	case size == now:
 		return 0, refuse("LUN %q has %v already", name, now)
 	}

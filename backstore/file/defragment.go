@@ -34,8 +34,8 @@ func (s *Store) Defragment(step func(done, total int64) error) (before, after in
 	if s.geometry.ReadOnly {
 		return 0, 0, &backstore.Error{Op: "defragment", Err: backstore.ErrReadOnly}
 	}
-	s.growing.Lock()
-	defer s.growing.Unlock()
+	s.resizing.Lock()
+	defer s.resizing.Unlock()
 	if err := s.descriptor.Sync(); err != nil {
 		return 0, 0, err
 	}

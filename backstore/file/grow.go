@@ -13,8 +13,8 @@ import (
 // the end, where nobody sees it; then the file is made longer and synced. Size 0 takes
 // the length that the file has been given by others.
 func (s *Store) Grow(size int64, step func(done, total int64) error) (int64, error) {
-	s.growing.Lock()
-	defer s.growing.Unlock()
+	s.resizing.Lock()
+	defer s.resizing.Unlock()
 	before := s.size.Load()
 	length, err := s.length()
 	if err != nil {

@@ -26,8 +26,8 @@ type Store struct {
 	fileSystem   int64              // its magic number, statfs(2)
 	block        int64              // bytes of a block of the file system
 	geometry     backstore.Geometry // without the size
-	size         atomic.Int64       // it only grows
-	growing      sync.Mutex         // one Grow at a time
+	size         atomic.Int64       // less only by Shrink, while nobody uses it
+	resizing     sync.Mutex         // one Grow, Shrink or Defragment at a time
 	features     backstore.Features
 }
 

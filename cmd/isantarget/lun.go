@@ -28,7 +28,7 @@ func lunCommand() *cli.Command {
 			Flags:  planeFlags(),
 			Action: ask([]string{"NAME", "GROUP", "STATE"}, setAccessState),
 		},
-		lunShowCommand(), growCommand(), defragmentCommand(), recoverCommand(), faultCommand())
+		lunShowCommand(), growCommand(), shrinkCommand(), defragmentCommand(), recoverCommand(), faultCommand())
 }
 
 func growCommand() *cli.Command {
@@ -45,6 +45,24 @@ func growCommand() *cli.Command {
 				size = ""
 			}
 			return begin(c, client, func() (job.Status, error) { return client.Grow(c.Context, c.Args().First(), size) })
+		}),
+	}
+}
+
+func shrinkCommand() *cli.Command {
+	return &cli.Command{
+		Name: "shrink", Usage: "make the image of a LUN smaller, while nobody uses it", ArgsUsage: "NAME SIZE",
+		Description: "What the LUN holds behind SIZE (20GiB) is lost, and its space is given back: make the file\n" +
+			"systems in it smaller first, and say --allow-data-loss. It is refused while an initiator is\n" +
+			"logged in that sees the LUN, and while it has snapshots. Killed meanwhile, the image has the\n" +
+			"old size or the new one, which it keeps, whatever the configuration file says.",
+		Flags: append([]cli.Flag{
+			&cli.BoolFlag{Name: "allow-data-loss", Usage: "do it, although what lies behind the new size is lost"},
+		}, jobFlags()...),
+		Action: ask([]string{"NAME", "SIZE"}, func(c *cli.Context, client *admin.Client) error {
+			return begin(c, client, func() (job.Status, error) {
+				return client.Shrink(c.Context, c.Args().First(), c.Args().Get(1), c.Bool("allow-data-loss"))
+			})
 		}),
 	}
 }

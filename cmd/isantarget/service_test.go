@@ -55,7 +55,7 @@ func FuzzAPI(f *testing.F) {
 		{"DELETE", "/config/rule/r", ``}, {"POST", "/config/store", `{"name": "s"}`}, {"GET", "/config/map", ``}, {"GET", "/config/lun/a", ``},
 		{"POST", "/plan", `{"name": "n", "dir": "/", "text": "[[lun]]"}`}, {"POST", "/apply", `{"file": "/x"}`}, {"POST", "/reload", `null`}, {"POST", "/config/portal-group", `{"tag": 70000, "listen": []}`},
 		{"PUT", "/luns/a/access-states/1", `{"state": "standby"}`}, {"POST", "/config/lun", `[[[[[[`}, {"POST", "/changes", `{"put": [{"object": null}]}`},
-		{"POST", "/luns/a/grow", `{"size": "2MiB"}`}, {"PUT", "/luns/a/faults", `{"faults": ["x"]}`}, {"GET", "/events?after=x", ``}, {"DELETE", "/sessions/1", ``},
+		{"POST", "/luns/a/grow", `{"size": "2MiB"}`}, {"POST", "/luns/a/shrink", `{"size": "4096", "allow-data-loss": true}`}, {"PUT", "/luns/a/faults", `{"faults": ["x"]}`}, {"GET", "/events?after=x", ``}, {"DELETE", "/sessions/1", ``},
 	} {
 		f.Add(seed.method, seed.path, seed.body)
 	}

@@ -87,7 +87,7 @@ func TestGrow_SBC3_4_6(t *testing.T) {
 	}
 
 	for size, why := range map[string]string{
-		"1MiB": "cannot be made smaller", "1TiB": "has 1TiB already", "+0": "has 1TiB already", "+1": "not whole blocks", "10G": "powers of two or of ten",
+		"1MiB": "isantarget lun shrink", "1TiB": "has 1TiB already", "+0": "has 1TiB already", "+1": "not whole blocks", "10G": "powers of two or of ten",
 		"9EiB": "is not a size", "+7EiB": "has 1TiB as before",
 	} {
 		if status, printed := r.command("lun grow", "a", size); status != 1 || !strings.Contains(printed, why) {
