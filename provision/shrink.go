@@ -98,8 +98,10 @@ func (p *Provisioner) mayShrink(r *running, u *unit) (shrinkable, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case len(snapshots) > 0 || !ok:
+	case len(snapshots) > 0:
 		return nil, refuse("LUN %q has snapshots, which hold what would be cut off; delete those first (isantarget snapshot list)", name)
+	case !ok:
+		return nil, refuse("the image of LUN %q is a clone, which lies upon the snapshot of another; it cannot be made smaller", name)
 	}
 	return image, r.unused(name)
 }

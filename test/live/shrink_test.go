@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/isantarget/isantarget/internal/initiator"
+	"github.com/isantarget/isantarget/internal/loopdevice"
 	"github.com/isantarget/isantarget/iscsi"
 	"github.com/isantarget/isantarget/test/daemon"
 )
@@ -259,4 +261,22 @@ func TestShrink_Killed(t *testing.T) {
 		eventually(t, "the session ends", func() bool { return len(show(t, d).Sessions) == 0 })
 	}
 	t.Logf("sizes found: %v", outcomes)
+}
+
+// A clone that lies upon the snapshot of another LUN is refused with that reason.
+func TestShrink_Clone(t *testing.T) {
+	disk := filepath.Join(t.TempDir(), "disk")
+	if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, 64<<20)); err != nil {
+		t.Fatal(err)
+	}
+	folder := loopdevice.Format(t, loopdevice.New(t, loopdevice.Options{File: disk}), "ext4")
+	d := daemon.Start(t, daemon.Config{LUNs: []string{"a=" + filepath.Join(folder, "a.img") + ",size=8MiB"}})
+	for _, words := range [][]string{{"lun", "snapshot", "--state", d.State(), "a", "--name", "s"}, {"lun", "clone", "--state", d.State(), "a@s", "b"}} {
+		if status, printed := daemon.Run(t, words...); status != 0 {
+			t.Fatalf("%q: %d %s", words, status, printed)
+		}
+	}
+	if status, printed := daemon.Run(t, "lun", "shrink", "--state", d.State(), "b", "1MiB", "--allow-data-loss"); status != 1 || !strings.Contains(printed, "is a clone") {
+		t.Errorf("lun shrink: %d %s", status, printed)
+	}
 }
