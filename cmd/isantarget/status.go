@@ -31,7 +31,7 @@ func statusCommand() *cli.Command {
 
 func printStatus(c *cli.Context, s admin.Status) error {
 	w := c.App.Writer
-	fmt.Fprintf(w, "isantarget %s: %d targets, %d LUNs, %d sessions\n", s.Version, len(s.Targets), len(s.LUNs), len(s.Sessions))
+	fmt.Fprintf(w, "isantarget %s: targets: %d, LUNs: %d, sessions: %d\n", s.Version, len(s.Targets), len(s.LUNs), len(s.Sessions))
 	for _, text := range s.Warnings {
 		fmt.Fprintf(w, "warning: %s\n", text)
 	}
