@@ -97,6 +97,8 @@ func fill(fd int, o Options) error {
 		if err := allocateNew(fd, o); err != nil {
 			return err
 		}
+	} else {
+		hintExtents(fd)
 	}
 	if err := unix.Ftruncate(fd, o.Size); err != nil {
 		return fmt.Errorf("an image of %d bytes: %w", o.Size, err)

@@ -23,6 +23,9 @@
 //   - Holes are punched with fallocate(2) and found with SEEK_DATA, SEEK_HOLE
 //     and FIEMAP, which tells a hole from space that was allocated but never
 //     written (SBC-3 calls it anchored).
+//   - A new sparse image on XFS takes its space in aligned units of 1 MiB (the extent
+//     size hint), so that images that are written by turns lie in few pieces. What of
+//     a unit is not written yet is anchored.
 //   - The page cache is used, unless Direct is asked for. Reads whose data is
 //     there are answered without waiting (preadv2(2), RWF_NOWAIT) on ext4, XFS
 //     and btrfs; writes into it on XFS. (Linux 6.18: ext4 and tmpfs refuse
