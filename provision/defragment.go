@@ -15,11 +15,7 @@ import (
 // for, as a job. Nobody may be logged in to a target that shows the LUN; who logs in
 // meanwhile is told BUSY until it is over. Whatever ends it, the image holds what it held.
 func (p *Provisioner) Defragment(lun string) (job.Status, error) {
-	r, err := p.served()
-	if err != nil {
-		return job.Status{}, err
-	}
-	u, err := r.unit(lun)
+	r, u, err := p.servedUnit(lun)
 	if err != nil {
 		return job.Status{}, err
 	}

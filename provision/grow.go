@@ -30,11 +30,7 @@ func refuse(format string, args ...any) error { return &RefusedError{fmt.Sprintf
 // LUN that is smaller than its store may promise is asked of the overcommit policy first
 // (Admit).
 func (p *Provisioner) Grow(lun, size string) (job.Status, error) {
-	r, err := p.served()
-	if err != nil {
-		return job.Status{}, err
-	}
-	u, err := r.unit(lun)
+	_, u, err := p.servedUnit(lun)
 	if err != nil {
 		return job.Status{}, err
 	}

@@ -48,11 +48,7 @@ type fragmented interface {
 
 // LUN tells all that is known of one LUN.
 func (p *Provisioner) LUN(name string) (LUNDetail, error) {
-	r, err := p.served()
-	if err != nil {
-		return LUNDetail{}, err
-	}
-	u, err := r.unit(name)
+	r, u, err := p.servedUnit(name)
 	if err != nil {
 		return LUNDetail{}, err
 	}

@@ -26,11 +26,7 @@ type shrinkable interface {
 // image has the old size or the new one. The image keeps it, whatever the configuration
 // says.
 func (p *Provisioner) Shrink(lun, size string, lossAllowed bool) (job.Status, error) {
-	r, err := p.served()
-	if err != nil {
-		return job.Status{}, err
-	}
-	u, err := r.unit(lun)
+	r, u, err := p.servedUnit(lun)
 	if err != nil {
 		return job.Status{}, err
 	}

@@ -84,11 +84,7 @@ func (r *running) poolOf(l configs.LUN) (*pool, error) {
 // than it is now: what has to be asked before it is made bigger. A warning is there
 // where more is promised than there is, and the policy lets it pass with one.
 func (p *Provisioner) Admit(lun string, grow int64) (warning string, err error) {
-	r, err := p.served()
-	if err != nil {
-		return "", err
-	}
-	u, err := r.unit(lun)
+	r, u, err := p.servedUnit(lun)
 	if err != nil {
 		return "", err
 	}

@@ -138,6 +138,16 @@ func (r *running) unit(name string) (*unit, error) {
 	return nil, &UnknownError{"LUN", name, slices.Sorted(maps.Keys(r.units))}
 }
 
+// servedUnit is the LUN of this name, and what runs with it.
+func (p *Provisioner) servedUnit(name string) (*running, *unit, error) {
+	r, err := p.served()
+	if err != nil {
+		return nil, nil, err
+	}
+	u, err := r.unit(name)
+	return r, u, err
+}
+
 // Sessions lists the sessions, by TSIH.
 func (p *Provisioner) Sessions() ([]SessionStatus, error) {
 	r, err := p.served()
@@ -228,11 +238,7 @@ func (u *unit) alerts() []string {
 // SetAccessState brings the target port group of a LUN into a state, in the word of
 // the configuration.
 func (p *Provisioner) SetAccessState(lun string, group uint16, word string) error {
-	r, err := p.served()
-	if err != nil {
-		return err
-	}
-	u, err := r.unit(lun)
+	_, u, err := p.servedUnit(lun)
 	if err != nil {
 		return err
 	}
@@ -340,11 +346,7 @@ func cameBack(x scsi.Registration, sessions []target.SessionInfo) string {
 // ClearReservations is the operator's CLEAR: it ends every registration and every
 // reservation of a LUN, and those who lose one hear of it.
 func (p *Provisioner) ClearReservations(lun string) error {
-	r, err := p.served()
-	if err != nil {
-		return err
-	}
-	u, err := r.unit(lun)
+	_, u, err := p.servedUnit(lun)
 	if err != nil {
 		return err
 	}
