@@ -99,6 +99,9 @@ func (f *fake) LUN(name string) (provision.LUNDetail, error) {
 	return provision.LUNDetail{Extents: 7, LUNStatus: provision.LUNStatus{Alerts: []string{}, Faults: []string{}, Paths: []provision.PathStatus{}},
 		Maps: []provision.LUNMap{}, Sessions: []provision.LUNUser{}}, f.call("lun %s", name)
 }
+func (f *fake) Allocation(_ context.Context, lun string, cells int) (provision.AllocationMap, error) {
+	return provision.AllocationMap{Mapped: []int{}, Anchored: []int{}}, f.call("map %s %d", lun, cells)
+}
 func (f *fake) Defragment(lun string) (job.Status, error) {
 	return job.Status{ID: "4"}, f.call("defragment %s", lun)
 }

@@ -43,6 +43,7 @@ func descriptions() map[string]description {
 		"GET /luns":                               {summary: "The LUNs, and the access state of each path", gives: []provision.LUNStatus{}},
 		"PUT /luns/{lun}/access-states/{group}":   {summary: "Change the access state of a path", takes: accessState{}},
 		"GET /luns/{lun}":                         {summary: "Show all of one LUN: sizes, extents, identity, sessions", gives: provision.LUNDetail{}},
+		"GET /luns/{lun}/map":                     {summary: "Draw a coarse map of what of a LUN is allocated: by cells of equal length, 512 where cells does not say another number", gives: provision.AllocationMap{}, query: []string{"cells"}},
 		"POST /luns/{lun}/defragment":             {summary: "Lay the image of a LUN together: a long operation", gives: job.Status{}},
 		"POST /luns/{lun}/grow":                   {summary: "Make a LUN larger: a long operation", takes: newSize{}, gives: job.Status{}},
 		"POST /luns/{lun}/shrink":                 {summary: "Make a LUN smaller, which loses what lies behind: a long operation", takes: smallerSize{}, gives: job.Status{}},

@@ -25,6 +25,7 @@ func (s *Server) table() map[string]route {
 		"GET /luns":                               func(*http.Request) (any, error) { return s.daemon.LUNs() },
 		"PUT /luns/{lun}/access-states/{group}":   s.setAccessState,
 		"GET /luns/{lun}":                         func(r *http.Request) (any, error) { return s.daemon.LUN(r.PathValue("lun")) },
+		"GET /luns/{lun}/map":                     s.allocation,
 		"POST /luns/{lun}/defragment":             func(r *http.Request) (any, error) { return s.daemon.Defragment(r.PathValue("lun")) },
 		"POST /luns/{lun}/recover":                s.recover,
 		"GET /luns/{lun}/faults":                  s.faults,
@@ -149,6 +150,21 @@ func (s *Server) setAccessState(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return done{}, s.daemon.SetAccessState(r.PathValue("lun"), group, want.State)
+}
+
+// defaultCells is how many cells an allocation map has where nobody says.
+const defaultCells = 512
+
+func (s *Server) allocation(r *http.Request) (any, error) {
+	cells := defaultCells
+	if word := r.URL.Query().Get("cells"); word != "" {
+		n, err := strconv.Atoi(word)
+		if err != nil {
+			return nil, &requestError{"cells=" + strconv.Quote(word) + " is not a number"}
+		}
+		cells = n
+	}
+	return s.daemon.Allocation(r.Context(), r.PathValue("lun"), cells)
 }
 
 // A newSize is the body of a request for one.

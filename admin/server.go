@@ -51,6 +51,7 @@ type Daemon interface {
 	Reservations(lun string) ([]provision.ReservationStatus, error)
 	ClearReservations(lun string) error
 	LUN(name string) (provision.LUNDetail, error)
+	Allocation(ctx context.Context, lun string, cells int) (provision.AllocationMap, error)
 	Grow(lun, size string) (job.Status, error)
 	Shrink(lun, size string, lossAllowed bool) (job.Status, error)
 	Defragment(lun string) (job.Status, error)
@@ -211,6 +212,7 @@ func statusOf(err error) int {
 		stale   *provision.StaleError
 		unfit   *provision.RefusedError
 		snap    *provision.SnapshotError
+		cells   *provision.CellsError
 	)
 	switch {
 	case errors.As(err, &busy), errors.As(err, &ended), errors.As(err, &clash), errors.As(err, &snap):
@@ -221,7 +223,7 @@ func statusOf(err error) int {
 		return http.StatusPreconditionRequired
 	case errors.As(err, &large):
 		return http.StatusRequestEntityTooLarge
-	case errors.As(err, &request), errors.As(err, &word):
+	case errors.As(err, &request), errors.As(err, &word), errors.As(err, &cells):
 		return http.StatusBadRequest
 	case errors.As(err, &unknown):
 		return http.StatusNotFound
