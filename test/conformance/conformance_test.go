@@ -23,6 +23,10 @@ func TestMain(m *testing.M) {
 	flag.String("result", "", "write the machine-readable result to this file")
 	flag.String("logs", "", "keep the tool's raw output in this directory")
 	flag.Bool("update", false, "write the table into CONFORMANCE.md")
+	// The tool mostly sleeps, and each shape has a daemon of its own.
+	if err := flag.Set("test.parallel", "4"); err != nil {
+		panic(err)
+	}
 	flag.Parse()
 	os.Exit(daemon.Main(m))
 }
@@ -48,12 +52,19 @@ func TestLibiscsi(t *testing.T) {
 	for _, test := range tests {
 		results[test] = make(map[string]Result)
 	}
-	for _, shape := range Shapes() {
-		if !chosen(option("shapes"), shape.Name) {
-			continue
+	shapes := slices.DeleteFunc(Shapes(), func(s Shape) bool { return !chosen(option("shapes"), s.Name) })
+	found := make([][]Result, len(shapes))
+	t.Run("shapes", func(t *testing.T) {
+		for i, shape := range shapes {
+			t.Run(shape.Name, func(t *testing.T) {
+				t.Parallel()
+				found[i] = runShape(t, shape, tests)
+			})
 		}
+	})
+	for i, shape := range shapes {
 		report.Shapes = append(report.Shapes, shape.Name)
-		for _, r := range runShape(t, shape, tests) {
+		for _, r := range found[i] {
 			results[r.Test][shape.Name] = r
 		}
 	}
