@@ -5,7 +5,9 @@ import (
 	"errors"
 	"os"
 	"path"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -46,7 +48,7 @@ func stages() []stage {
 		{name: "powercut", purpose: "the plug is pulled: below the store, in a real file system, and by SIGKILL", bound: 15 * time.Minute, peers: append(race, "e2fsprogs", "xfsprogs"), waits: true, run: endToEnd("powercut")},
 		{name: "qemu", purpose: "qemu-img and qemu-io on iscsi:// disks", bound: 8 * time.Minute, peers: append(race, "qemu-utils", "qemu-block-extra"), run: endToEnd("qemu")},
 		{name: "conformance", purpose: "libiscsi's iscsi-test-cu in every shape of logical unit", bound: 15 * time.Minute, peers: append(race, "libiscsi-bin"), run: endToEnd("conformance")},
-		{name: "guest", purpose: "the Linux initiator in a QEMU guest, and QEMU that pauses one on a full disk", bound: 25 * time.Minute, peers: append(guest, "qemu-block-extra"), run: endToEnd("guest")},
+		{name: "guest", purpose: "the Linux initiator in a QEMU guest, and QEMU that pauses one on a full disk", bound: 25 * time.Minute, peers: append(guest, "qemu-block-extra"), waits: true, run: endToEnd("guest")},
 		{name: "cluster", purpose: "what clusters ask of a shared disk, in two QEMU guests", bound: 20 * time.Minute, peers: guest, run: endToEnd("cluster")},
 	}
 }
@@ -93,7 +95,8 @@ func unit(ctx context.Context, r *runner) {
 		return
 	}
 	packages = slices.DeleteFunc(packages, func(p string) bool { return slices.Contains(own, p) })
-	args := []string{"-timeout=8m"}
+	// The slow ones mostly wait: for file systems, processes, and each other.
+	args := []string{"-timeout=10m", "-p=" + strconv.Itoa(2*runtime.NumCPU())}
 	if lacking := peer.Lacking(compiler()...); lacking == "" {
 		args = append(args, "-race")
 	} else {
