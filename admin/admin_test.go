@@ -64,6 +64,9 @@ func (f *fake) Recover(_ context.Context, lun string, r provision.Recovery) erro
 func (f *fake) Stores() ([]provision.StoreStatus, error) {
 	return []provision.StoreStatus{{Name: "tank"}}, f.call("stores")
 }
+func (f *fake) Counters() (provision.LoadStatus, error) {
+	return provision.LoadStatus{Uptime: 7, LUNs: []provision.LUNLoad{{Name: "disk"}}}, f.call("load")
+}
 func (f *fake) Snapshots(lun string) ([]provision.SnapshotStatus, error) {
 	return []provision.SnapshotStatus{{LUN: lun, Name: "noon"}}, f.call("snapshots %q", lun)
 }

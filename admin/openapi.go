@@ -38,6 +38,7 @@ func descriptions() map[string]description {
 		"GET /openapi.json":                       {summary: "This document", gives: map[string]any{}},
 		"GET /events":                             {summary: "What happens, as it happens: server-sent events, behind the event of Last-Event-ID or after", gives: Event{}, query: []string{"after"}},
 		"GET /status":                             {summary: "All that runs, at one glance", gives: Status{}},
+		"GET /load":                               {summary: "What has been done, by LUN, target and session: counters that only grow, to be looked at again and again", gives: provision.LoadStatus{}},
 		"GET /sessions":                           {summary: "Who is logged in", gives: []provision.SessionStatus{}},
 		"DELETE /sessions/{tsih}":                 {summary: "Log an initiator out"},
 		"GET /luns":                               {summary: "The LUNs, and the access state of each path", gives: []provision.LUNStatus{}},

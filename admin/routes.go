@@ -20,6 +20,7 @@ func (s *Server) table() map[string]route {
 	return map[string]route{
 		"GET /openapi.json":                       s.document,
 		"GET /status":                             s.status,
+		"GET /load":                               func(*http.Request) (any, error) { return s.daemon.Counters() },
 		"GET /sessions":                           func(*http.Request) (any, error) { return s.daemon.Sessions() },
 		"DELETE /sessions/{tsih}":                 s.logout,
 		"GET /luns":                               func(*http.Request) (any, error) { return s.daemon.LUNs() },

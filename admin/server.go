@@ -41,6 +41,7 @@ type Daemon interface {
 	Faults(lun string) ([]provision.FaultStatus, error)
 	SetFaults(lun string, words []string) error
 	Stores() ([]provision.StoreStatus, error)
+	Counters() (provision.LoadStatus, error)
 	Snapshots(lun string) ([]provision.SnapshotStatus, error)
 	Snapshot(lun, name string) (provision.SnapshotStatus, error)
 	TakeSnapshots(ctx context.Context, luns []string, name string) (provision.SnapshotsTaken, error)

@@ -35,6 +35,12 @@ func (s *Server) status(*http.Request) (any, error) {
 	return out, err
 }
 
+// Load is what has been done.
+func (c *Client) Load(ctx context.Context) (l provision.LoadStatus, err error) {
+	err = c.do(ctx, http.MethodGet, "/load", nil, &l)
+	return l, err
+}
+
 // Status is all that runs.
 func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	err = c.do(ctx, http.MethodGet, "/status", nil, &s)

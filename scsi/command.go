@@ -1,6 +1,10 @@
 package scsi
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/isantarget/isantarget/meter"
+)
 
 // A Tag identifies a command within its I_T nexus (SAM-5 4.8.2). iSCSI uses
 // the Initiator Task Tag.
@@ -68,6 +72,10 @@ type Command struct {
 	Linger func() bool
 	// Gathering, set by the port, takes commands that are cheaper done together. Nil: none.
 	Gathering *Gathering
+
+	// Watch measures how long the command takes. The port starts it, and stops it when its
+	// answer is out; Delivery books on it what it waits for, the unit the rest.
+	Watch meter.Stopwatch
 
 	task
 }

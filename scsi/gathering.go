@@ -1,5 +1,7 @@
 package scsi
 
+import "github.com/isantarget/isantarget/meter"
+
 // maxGathered is how many commands a Gathering keeps, and maxGatheredBytes what their
 // data may have: beyond, a call into the kernel costs little beside the copy.
 const (
@@ -59,15 +61,18 @@ func (g *Gathering) End() {
 	}
 	commands := g.commands
 	g.commands, g.bytes = nil, 0 // what ends may not come back to these
+	begun := meter.Now()
 	together(g.by, commands)
+	ended := meter.Now()
 	for i := range commands {
 		c, err := commands[i].Command, commands[i].Err
+		c.Watch.Lap(meter.Queue, begun)
 		commands[i] = Gathered{}
 		if err == ErrWouldBlock {
 			c.goRun()
 			continue
 		}
-		c.unit.finish(c, err)
+		c.unit.finishAt(c, err, ended)
 	}
 	g.by, g.commands = nil, commands[:0]
 }

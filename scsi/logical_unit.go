@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/isantarget/isantarget/meter"
 )
 
 // DefaultHangBound is how long task management waits for commands that hang in
@@ -31,6 +33,8 @@ type LogicalUnit struct {
 
 	absent bool // answers for LUNs that have no unit
 	table  *operationTable
+	meter  *meter.Unit
+	odd    *meter.Row // of CDBs that no row fits
 	tasks  taskSet
 	modes  modePages
 
@@ -66,6 +70,7 @@ func NewLogicalUnit(id Identity, ds DeviceServer, keeper Keeper) (*LogicalUnit, 
 	if lu.table, err = newOperationTable(ds.Operations()); err != nil {
 		return nil, err
 	}
+	lu.countWith(meter.NewUnit())
 	if r, ok := ds.(Rememberer); ok && keeper != nil {
 		if err := r.Remember(Record{id, keeper}); err != nil {
 			return nil, fmt.Errorf("scsi: records of %s: %w", id.Serial, err)
@@ -123,6 +128,7 @@ func (c *Command) goRun() {
 }
 
 func (c *Command) runBlocking() {
+	c.Watch.Lap(meter.Queue, meter.Now())
 	c.MayBlock = true
 	err := c.unit.perform(c)
 	for err == ErrWouldBlock && c.anew { // see StepForward
@@ -261,7 +267,11 @@ func (lu *LogicalUnit) WriteProtected() bool {
 const deviceWriteProtected = 0x80
 
 // finish ends c with err and takes it out of the task set.
-func (lu *LogicalUnit) finish(c *Command, err error) {
+func (lu *LogicalUnit) finish(c *Command, err error) { lu.finishAt(c, err, meter.Now()) }
+
+// finishAt is finish of a command on which work ended at a moment.
+func (lu *LogicalUnit) finishAt(c *Command, err error, at meter.Moment) {
+	c.Watch.Lap(meter.Store, at)
 	c.end(err)
 	left := lu.tasks.leave(c)
 	startAll(left.start)

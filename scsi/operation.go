@@ -1,5 +1,7 @@
 package scsi
 
+import "github.com/isantarget/isantarget/meter"
+
 // An Operation is one row of a command table: all that is known of a command.
 // The row says what may be asked, when, and beside what; the function only
 // does it.
@@ -21,12 +23,16 @@ type Operation struct {
 	Access   AccessStates // the asymmetric access states that let it through, beside the active ones
 	Order    Order        // what must not run beside it
 	Traits   Traits
+	// Direction is where the blocks that it moves go, for those who count commands.
+	Direction meter.Direction
 	// Extent is what the command touches, for Order; nil for none.
 	Extent func(CDB) Extent
 	// Execute does it. nil: GOOD. *Sense: CHECK CONDITION. A Status ends with
 	// that status. ErrWouldBlock: run it again with MayBlock (only of a row with
 	// Inline). ErrAborted: it was aborted while it waited.
 	Execute func(*Command) error
+
+	row *meter.Row // of the unit whose table it is in
 }
 
 // bystander tells whether no ordering class keeps the command out: those that look at

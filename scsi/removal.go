@@ -31,8 +31,9 @@ func (lu *LogicalUnit) Restore() { lu.removed.Store(nil) }
 
 // Succeed gives the unit, which nobody has used yet, the reservations and access
 // states of old, which was removed: its medium is opened anew, and who is fenced from
-// it stays so.
+// it stays so. It goes on counting where old has ended.
 func (lu *LogicalUnit) Succeed(old *LogicalUnit) {
+	lu.countWith(old.meter)
 	before, groups := old.reservations.Load(), old.PortGroups()
 	lu.mu.Lock()
 	defer lu.mu.Unlock()

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/isantarget/isantarget/meter"
 )
 
 // A Function is a task management function (SAM-5 7).
@@ -163,6 +165,7 @@ func (lu *LogicalUnit) abortPicked(n *Nexus, tas bool, affected func(*Command) b
 		marked()
 	}
 	for _, c := range asleep {
+		c.Watch.Lap(meter.Queue, meter.Now())
 		c.completeFor(n)
 	}
 	for _, c := range awake {

@@ -36,9 +36,10 @@ type batch struct {
 
 	// Where the queue's current items stand: next is the item to encode, and a
 	// task's data may be cut by the end of a batch.
-	next   int
-	offset int
-	dataSN uint32
+	next    int
+	counted int // items whose commands have been counted
+	offset  int
+	dataSN  uint32
 
 	// The arguments and results of one system call, so that the function handed
 	// to the runtime's poller is bound once and allocates nothing.
@@ -56,7 +57,7 @@ func takeBatch(p *sync.Pool) *batch {
 		b.try = b.writev
 	}
 	b.pdus, b.pieces, b.written = 0, 0, 0
-	b.next, b.offset, b.dataSN = 0, 0, 0
+	b.next, b.counted, b.offset, b.dataSN = 0, 0, 0, 0
 	return b
 }
 
@@ -65,6 +66,7 @@ func takeBatch(p *sync.Pool) *batch {
 func (b *batch) write(q *transmitQueue, mayBlock bool) (done bool, err error) {
 	for {
 		if b.written == b.pieces {
+			q.count(b.next)
 			clear(b.vectors[:b.pieces])
 			b.pdus, b.pieces, b.written = 0, 0, 0
 			b.encode(q)

@@ -13,6 +13,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/isantarget/isantarget/iscsi"
+	"github.com/isantarget/isantarget/meter"
 	"github.com/isantarget/isantarget/scsi"
 )
 
@@ -51,6 +52,7 @@ type Connection struct {
 	loggedIn bool          // the target may speak up over it, once its last Login Response is out; session.mu guards it
 	transfer atomic.Uint32 // last Target Transfer Tag given out
 
+	clock    atomic.Int64  // meter.Moment: when the reader had read last, or ended a command; what it does next begins then
 	busy     atomic.Bool   // the reader is at work and will flush before it waits
 	received atomic.Uint64 // PDUs; tells the keep-alive that the peer lives
 	arrived  atomic.Uint64 // bytes of Data-Out PDUs; tells that the peer answers R2Ts
@@ -147,6 +149,12 @@ func (c *Connection) finish(err error) {
 	c.clean.Store(true)
 	c.fail(err)
 }
+
+// now is the moment at which what the reader does began: it costs no look at a clock.
+func (c *Connection) now() meter.Moment { return meter.Moment(c.clock.Load()) }
+
+// tick notes the moment from which on the reader does something else.
+func (c *Connection) tick(at meter.Moment) { c.clock.Store(int64(at)) }
 
 // nextTransferTag is a Target Transfer Tag that no open R2T of the connection has.
 func (c *Connection) nextTransferTag() uint32 {

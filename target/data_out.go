@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/isantarget/isantarget/iscsi"
+	"github.com/isantarget/isantarget/meter"
 	"github.com/isantarget/isantarget/scsi"
 )
 
@@ -149,6 +150,7 @@ func (t *task) ReceiveDataOut(n int) ([]byte, error) {
 			d.mu.Unlock()
 			if back && err == nil {
 				err = t.StepForward()
+				t.lap(meter.Queue)
 			}
 			return p, err
 		}
@@ -160,6 +162,7 @@ func (t *task) ReceiveDataOut(n int) ([]byte, error) {
 			back = true
 			d.mu.Unlock()
 			t.StepBack() // a peer that sends nothing holds up nobody but itself
+			t.lap(meter.Store)
 			d.mu.Lock()
 			continue
 		}
@@ -167,7 +170,9 @@ func (t *task) ReceiveDataOut(n int) ([]byte, error) {
 			// Only now is nobody filling the buffer: a larger one may take its place.
 			solicited = true
 			d.mu.Unlock()
-			if !t.growBuffer(n) {
+			memory := t.growBuffer(n)
+			t.lap(meter.Queue)
+			if !memory {
 				return nil, scsi.ErrAborted
 			}
 			d.mu.Lock()
@@ -181,6 +186,7 @@ func (t *task) ReceiveDataOut(n int) ([]byte, error) {
 		}
 		d.mu.Unlock()
 		<-d.wake
+		t.lap(meter.Network)
 		d.mu.Lock()
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/isantarget/isantarget/iscsi"
+	"github.com/isantarget/isantarget/meter"
 )
 
 // Limits bound what peers can make the entity do. A zero field takes the value
@@ -94,6 +95,7 @@ type Entity struct {
 	serial      atomic.Uint64
 	watch       watch
 	guesses     guesses
+	flow        meter.Flow // of all nodes, those that are gone too
 
 	mu          sync.Mutex
 	groups      []*PortalGroup
@@ -339,6 +341,7 @@ type SessionInfo struct {
 	Since       time.Time
 	Connections []ConnectionInfo
 	Commands    int // open now
+	Load        meter.FlowCount
 }
 
 // ConnectionInfo is what Sessions tells of a connection.
@@ -357,12 +360,15 @@ func (e *Entity) Sessions() []SessionInfo {
 	return infos
 }
 
+// Load is what all nodes have done, those that are gone too.
+func (e *Entity) Load() meter.FlowCount { return e.flow.Count() }
+
 func (s *Session) info() SessionInfo {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := SessionInfo{
 		TSIH: s.tsih, Initiator: s.initiator, Alias: s.alias, ISID: s.isid, Group: s.group.tag,
-		Rule: s.rule, Since: s.since, Commands: s.tasks.count,
+		Rule: s.rule, Since: s.since, Commands: s.tasks.count, Load: s.flow.Count(),
 	}
 	if s.node != nil {
 		i.Target = s.node.name

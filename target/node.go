@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/isantarget/isantarget/iscsi"
+	"github.com/isantarget/isantarget/meter"
 	"github.com/isantarget/isantarget/scsi"
 )
 
@@ -50,6 +51,7 @@ type Node struct {
 	entity *Entity
 	name   iscsi.Name
 	shape  atomic.Pointer[nodeShape]
+	flow   meter.Flow
 
 	configuring sync.Mutex // one Configure at a time; before mu
 
@@ -236,6 +238,9 @@ func (e *Entity) Foresee(tsih uint16, groups []uint16, rules []Rule) (int, error
 	}
 	return slices.IndexFunc(rules, func(r Rule) bool { return r.Label == rule.Label }), nil
 }
+
+// Load is what the node has done.
+func (n *Node) Load() meter.FlowCount { return n.flow.Count() }
 
 // serves tells whether g leads to the node.
 func (n *Node) serves(g *PortalGroup) bool { return slices.Contains(n.shape.Load().groups, g) }

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/isantarget/isantarget/iscsi"
+	"github.com/isantarget/isantarget/meter"
 	"github.com/isantarget/isantarget/scsi"
 )
 
@@ -47,11 +48,15 @@ func (c *Connection) receive() error {
 
 // read fills p. Before it would wait, what is queued is sent.
 func (c *Connection) read(p []byte) error {
-	if c.reader.Buffered() < len(p) {
+	waits := c.reader.Buffered() < len(p)
+	if waits {
 		c.idle()
-		defer c.busy.Store(true)
 	}
 	_, err := io.ReadFull(c.reader, p)
+	if waits {
+		c.tick(meter.Now())
+		c.busy.Store(true)
+	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		err = fmt.Errorf("the peer closed the connection within a PDU")
 	}
@@ -135,6 +140,7 @@ func (c *Connection) discardData(n int) error {
 			if _, err := c.reader.Peek(1); err != nil {
 				return err
 			}
+			c.tick(meter.Now())
 			c.busy.Store(true)
 		}
 		part := min(n, c.reader.Buffered())
@@ -211,6 +217,7 @@ func (c *Connection) onSCSICommand() error {
 		t.abandon()
 		return err
 	}
+	t.Watch.Lap(meter.Network, c.now())
 	return c.deliver(t, p)
 }
 
@@ -307,6 +314,11 @@ func (t *task) execute() {
 		t.session.mu.Lock()
 		t.Units = units
 		t.session.mu.Unlock()
+	}
+	if t.waits { // another reader may be at work here, and the one of its connection has waited
+		t.Watch.Lap(meter.Queue, meter.Now())
+	} else {
+		t.Watch.Lap(meter.Queue, t.connection.now())
 	}
 	if t.out.failure == scsi.TaskSetFull {
 		t.Status = scsi.TaskSetFull

@@ -10,6 +10,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/isantarget/isantarget/iscsi"
+	"github.com/isantarget/isantarget/meter"
 	"github.com/isantarget/isantarget/scsi"
 )
 
@@ -47,6 +48,7 @@ type Session struct {
 	window     commandWindow
 	memory     purse
 	free       freeList
+	flow       meter.Flow
 
 	// ordering is held while a command is given to its logical unit in a session
 	// that may have several connections, so that they cannot change the order of CmdSN.

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/isantarget/isantarget/iscsi"
+	"github.com/isantarget/isantarget/meter"
 	"github.com/isantarget/isantarget/scsi"
 )
 
@@ -55,6 +56,7 @@ func (t *task) start(c *Connection, p *iscsi.SCSICommand, long []byte) {
 	t.out.reset()
 
 	t.Command.Reset()
+	t.Watch.Start(c.now())
 	t.Nexus = t.session.nexus
 	t.LUN = scsi.LUN(p.LUN)
 	t.Tag = scsi.Tag(p.InitiatorTaskTag)
@@ -113,6 +115,8 @@ func (t *task) DataInBuffer(n int) ([]byte, error) {
 	}
 	// Who has the memory may be a peer that takes nothing: others are not to wait for it.
 	t.StepBack()
+	t.lap(meter.Store)
+	defer t.lap(meter.Queue)
 	for ; m == nil; m = t.session.memory.take(bytes, t.out.wake) {
 		if t.out.isAborted() {
 			return nil, scsi.ErrAborted
@@ -135,6 +139,9 @@ func (t *task) AbortCommand() {
 // sequence, as RFC 7143 11.4.3 demands.
 func (t *task) SendCommandComplete() {
 	mayBlock, c := t.MayBlock, t.connection
+	if !mayBlock {
+		c.tick(t.Watch.At()) // the reader goes on with the next
+	}
 	t.out.mu.Lock()
 	t.out.ended = true
 	if t.out.silenced {
@@ -166,6 +173,7 @@ func (t *task) respond() {
 	t.session.forget(t)
 	if t.Silent {
 		t.session.answered(t)
+		t.countAlone()
 		t.release()
 		return
 	}

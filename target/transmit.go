@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/isantarget/isantarget/iscsi"
+	"github.com/isantarget/isantarget/meter"
 )
 
 // An itemKind says what an item of the transmit queue becomes on the wire.
@@ -74,8 +75,9 @@ type transmitQueue struct {
 	closed   bool
 	spare    []item // the emptied slice of the last batch
 
-	batch   *batch // what is being written; only the writer touches it
-	current []item // the items of batch, and those to follow
+	tally   meter.Tally // of commands whose answers are out; only the writer touches it
+	batch   *batch      // what is being written; only the writer touches it
+	current []item      // the items of batch, and those to follow
 }
 
 // digests says which digests a connection agreed on (RFC 7143 13.1).
@@ -208,6 +210,8 @@ func (q *transmitQueue) nextBatch() bool {
 
 // endBatch lets go what has been sent.
 func (q *transmitQueue) endBatch() {
+	q.count(len(q.current)) // those too that were not sent after all
+	q.tally.Publish()
 	for i := range q.current {
 		q.current[i].finish()
 		q.current[i] = item{}
@@ -263,8 +267,11 @@ func (i *item) finish() {
 
 // drop ends an item that never will be sent.
 func (i *item) drop() {
-	if i.kind == itemMessage {
+	switch i.kind {
+	case itemMessage:
 		return
+	case itemTask:
+		i.task.countAlone()
 	}
 	i.finish()
 }

@@ -21,7 +21,7 @@ func (d *Device) compareAndWriteOperation() scsi.Operation {
 		return scsi.Extent{LBA: form16.lba(c), Blocks: uint64(c.Byte(compareAndWriteBlocks))}
 	}
 	op.Execute = d.compareAndWrite
-	return op
+	return puts(op)
 }
 
 // compareAndWrite is COMPARE AND WRITE (SBC-3 5.2). The Data-Out holds what the

@@ -1,6 +1,7 @@
 package sbc
 
 import (
+	"github.com/isantarget/isantarget/meter"
 	"github.com/isantarget/isantarget/scsi"
 	"github.com/isantarget/isantarget/scsi/spc"
 )
@@ -27,25 +28,25 @@ func (d *Device) Operations() []scsi.Operation {
 		unmap = flagUNMAP
 	}
 	rows := []scsi.Operation{
-		inline(reads("READ (6)", form6, 0x08, 0, d.read)),
-		inline(reads("READ (10)", form10, 0x28, flagDPO|flagFUA, d.read)),
-		inline(reads("READ (12)", form12, 0xa8, flagDPO|flagFUA, d.read)),
-		inline(reads("READ (16)", form16, 0x88, flagDPO|flagFUA, d.read)),
-		inline(reads("READ (32)", form32, 0x09, flagDPO|flagFUA, d.read)),
-		inline(writes("WRITE (6)", form6, 0x0a, 0, d.write)),
-		inline(writes("WRITE (10)", form10, 0x2a, flagDPO|flagFUA, d.write)),
-		inline(writes("WRITE (12)", form12, 0xaa, flagDPO|flagFUA, d.write)),
-		inline(writes("WRITE (16)", form16, 0x8a, flagDPO|flagFUA, d.write)),
-		inline(writes("WRITE (32)", form32, 0x0b, flagDPO|flagFUA, d.write)),
-		exclusive(writes("WRITE AND VERIFY (10)", form10, 0x2e, flagDPO|flagByte01, d.writeAndVerify)),
-		exclusive(writes("WRITE AND VERIFY (12)", form12, 0xae, flagDPO|flagByte01, d.writeAndVerify)),
-		exclusive(writes("WRITE AND VERIFY (16)", form16, 0x8e, flagDPO|flagByte01, d.writeAndVerify)),
-		exclusive(writes("WRITE AND VERIFY (32)", form32, 0x0c, flagDPO|flagByte01, d.writeAndVerify)),
+		inline(gets(reads("READ (6)", form6, 0x08, 0, d.read))),
+		inline(gets(reads("READ (10)", form10, 0x28, flagDPO|flagFUA, d.read))),
+		inline(gets(reads("READ (12)", form12, 0xa8, flagDPO|flagFUA, d.read))),
+		inline(gets(reads("READ (16)", form16, 0x88, flagDPO|flagFUA, d.read))),
+		inline(gets(reads("READ (32)", form32, 0x09, flagDPO|flagFUA, d.read))),
+		inline(puts(writes("WRITE (6)", form6, 0x0a, 0, d.write))),
+		inline(puts(writes("WRITE (10)", form10, 0x2a, flagDPO|flagFUA, d.write))),
+		inline(puts(writes("WRITE (12)", form12, 0xaa, flagDPO|flagFUA, d.write))),
+		inline(puts(writes("WRITE (16)", form16, 0x8a, flagDPO|flagFUA, d.write))),
+		inline(puts(writes("WRITE (32)", form32, 0x0b, flagDPO|flagFUA, d.write))),
+		exclusive(puts(writes("WRITE AND VERIFY (10)", form10, 0x2e, flagDPO|flagByte01, d.writeAndVerify))),
+		exclusive(puts(writes("WRITE AND VERIFY (12)", form12, 0xae, flagDPO|flagByte01, d.writeAndVerify))),
+		exclusive(puts(writes("WRITE AND VERIFY (16)", form16, 0x8e, flagDPO|flagByte01, d.writeAndVerify))),
+		exclusive(puts(writes("WRITE AND VERIFY (32)", form32, 0x0c, flagDPO|flagByte01, d.writeAndVerify))),
 		long(reads("VERIFY (10)", form10, 0x2f, flagDPO|flagBYTCHK, d.verify)),
 		long(reads("VERIFY (12)", form12, 0xaf, flagDPO|flagBYTCHK, d.verify)),
 		long(reads("VERIFY (16)", form16, 0x8f, flagDPO|flagBYTCHK, d.verify)),
 		long(reads("VERIFY (32)", form32, 0x0a, flagDPO|flagBYTCHK, d.verify)),
-		exclusive(writes("ORWRITE (16)", form16, 0x8b, flagDPO|flagFUA, d.orwrite)),
+		exclusive(puts(writes("ORWRITE (16)", form16, 0x8b, flagDPO|flagFUA, d.orwrite))),
 		toEnd(long(writes("WRITE SAME (10)", form10, 0x41, unmap, d.writeSame)), form10),
 		toEnd(long(writes("WRITE SAME (16)", form16, 0x93, unmap|flagNDOB, d.writeSame)), form16),
 		toEnd(long(writes("WRITE SAME (32)", form32, 0x0d, unmap|flagNDOB, d.writeSame)), form32),
@@ -171,6 +172,11 @@ func synchronizes(name string, f form, code, flags byte, execute func(*scsi.Comm
 	op.Timeouts.Recommended = 120
 	return op
 }
+
+// gets is a row that gets blocks of the medium, puts one that puts blocks there which
+// come from the initiator.
+func gets(op scsi.Operation) scsi.Operation { op.Direction = meter.Read; return op }
+func puts(op scsi.Operation) scsi.Operation { op.Direction = meter.Write; return op }
 
 func inline(op scsi.Operation) scsi.Operation    { op.Traits |= scsi.Inline; return op }
 func exclusive(op scsi.Operation) scsi.Operation { op.Order = scsi.ExclusiveExtent; return op }

@@ -23,7 +23,7 @@ func (d *Device) writeAtomicOperations() []scsi.Operation {
 		return scsi.Extent{LBA: form16.lba(c), Blocks: uint64(c.Uint16(writeAtomicLength))}
 	}
 	op.Execute = d.writeAtomic
-	return []scsi.Operation{op}
+	return []scsi.Operation{puts(op)}
 }
 
 // atomicLimits are MAXIMUM ATOMIC TRANSFER LENGTH and ATOMIC ALIGNMENT of VPD B0h,
