@@ -171,7 +171,7 @@ func serve(t *testing.T, f *fake) (socket string, log *test.Hook) {
 	logger, hook := test.NewNullLogger()
 	logger.SetLevel(logrus.DebugLevel)
 	f.log = logger
-	s := NewServer(f, logger)
+	s := NewServer(f, logger, nil)
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(l) }()
 	t.Cleanup(func() {
@@ -502,7 +502,7 @@ func FuzzRequest(f *testing.F) {
 		var d fake
 		d.err = errors.New("no")
 		w := &answerRecorder{header: http.Header{}}
-		s := NewServer(&d, log)
+		s := NewServer(&d, log, nil)
 		s.http.Handler.ServeHTTP(w, r)
 		redirect := w.status == http.StatusMovedPermanently || w.status == http.StatusTemporaryRedirect
 		if w.status < 400 && !redirect || !redirect && method != "HEAD" && !json.Valid(w.body.Bytes()) {

@@ -25,13 +25,15 @@ const pollEvery = 200 * time.Millisecond
 // A Client asks a daemon. Its methods wait for the answer until their context ends;
 // their errors are the daemon's, or say that none answers.
 type Client struct {
-	socket string
+	socket string // or the URL
+	base   string // of requests
+	token  string // empty: by the socket none is wanted
 	http   http.Client
 }
 
 // NewClient makes a client for the daemon at a socket. It does not connect yet.
 func NewClient(socket string) *Client {
-	c := &Client{socket: socket}
+	c := &Client{socket: socket, base: "http://isantarget"}
 	c.http.Transport = &http.Transport{
 		DialContext: func(context.Context, string, string) (net.Conn, error) { return dial(socket) },
 	}
@@ -273,9 +275,15 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 		}
 		sent = bytes.NewReader(text)
 	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://isantarget"+path, sent)
+	r, err := http.NewRequestWithContext(ctx, method, c.base+path, sent)
 	if err != nil {
 		return nil, err
+	}
+	if body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != "" {
+		r.Header.Set("Authorization", bearer+c.token)
 	}
 	response, err := c.http.Do(r)
 	if err != nil {
@@ -296,6 +304,9 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 
 // explain says why there is no answer.
 func (c *Client) explain(err error) error {
+	if IsURL(c.socket) {
+		return c.explainRemote(err)
+	}
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("gave up waiting for the daemon at %s", c.socket)

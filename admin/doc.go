@@ -1,8 +1,13 @@
 // Package admin is the plane by which a running daemon is looked at and changed:
-// HTTP with JSON on a Unix socket in its state directory, and a client for it.
+// HTTP with JSON on a Unix socket in its state directory and, where the configuration
+// says so, over the network; and a client for it.
 //
 //	GET    /openapi.json                    all of this for programs
 //	GET    /status                          all of what follows, at one glance
+//	GET    /                                the web page and its files
+//	GET    /login                           who asks, and what it may do
+//	POST   /login                           {"token": "..."}: a cookie that stands for it, for the page
+//	POST   /logout                          end that
 //	GET    /sessions                        who is logged in
 //	DELETE /sessions/{tsih}                 log an initiator out
 //	GET    /luns                            the LUNs, and the access state of each path
@@ -46,7 +51,13 @@
 // of them nothing has changed.
 //
 // The socket has the mode 0660: who may open it may do everything. A daemon does not
-// take a socket at which another one answers; one that was left by a daemon which was
+// take the socket of another one that answers; one that was left by a daemon which was
 // killed it replaces. Every request has a bound in bytes and time; requests run
 // beside each other, and changes one after the other.
+//
+// Over the network everything wants a token (RFC 6750), but for the files of the page: 401
+// is for who shows none that is good, 429 for who shows wrong ones, 403 for one that is only
+// to read, or a page of another site. A browser shows the token once, to POST /login; a request
+// with the cookie that changes something has to come from our own page. Without TLS, which
+// goes on loopback alone, 421 is for who asks for us by a foreign name (DNS rebinding).
 package admin

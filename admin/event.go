@@ -17,7 +17,6 @@ import (
 
 const (
 	keptEvents = 1024             // that a client which comes back can still have
-	maxStreams = 64               // clients that listen at once
 	keepAlive  = 15 * time.Second // silence after which a sign of life is sent
 )
 
@@ -34,12 +33,11 @@ type Event struct {
 // Events are what has happened of late. It is a hook of a log: an entry that has a field
 // "event" is of that kind. Its methods may be called at once from many goroutines.
 type Events struct {
-	mu      sync.Mutex
-	last    uint64
-	ring    [keptEvents]Event
-	more    chan struct{} // closed when there is another event
-	ended   bool
-	streams int
+	mu    sync.Mutex
+	last  uint64
+	ring  [keptEvents]Event
+	more  chan struct{} // closed when there is another event
+	ended bool
 }
 
 // NewEvents makes events of which none has happened.
@@ -102,23 +100,6 @@ func (e *Events) end() {
 	}
 }
 
-// enter counts a stream; false: there are too many.
-func (e *Events) enter() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.streams >= maxStreams {
-		return false
-	}
-	e.streams++
-	return true
-}
-
-func (e *Events) leave() {
-	e.mu.Lock()
-	e.streams--
-	e.mu.Unlock()
-}
-
 // lastID is the event behind which a client wants to go on; without one it is the newest.
 func (e *Events) lastID(r *http.Request) (uint64, error) {
 	word := r.Header.Get("Last-Event-ID")
@@ -140,19 +121,24 @@ func (e *Events) lastID(r *http.Request) (uint64, error) {
 // errManyStreams: a client has to wait for others to go.
 var errManyStreams = errors.New("too many clients listen to events")
 
-// stream sends events as they happen (server-sent events), until the client goes or the
-// server ends.
+// stream sends events as they happen (server-sent events), until the client goes, its leave
+// or the server ends, or the client takes nothing for too long.
 func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 	id, err := s.events.lastID(r)
 	if err != nil {
 		fail(w, statusOf(err), err)
 		return
 	}
-	if !s.events.enter() {
+	p := passOf(r)
+	defer p.streams.Add(-1)
+	if p.streams.Add(1) > maxStreams {
 		fail(w, http.StatusServiceUnavailable, errManyStreams)
 		return
 	}
-	defer s.events.leave()
+	var closing <-chan struct{}
+	if d := doorOf(r); d != nil {
+		closing = d.closing
+	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
@@ -175,14 +161,17 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-more:
 		case <-r.Context().Done():
+			return
+		case <-p.held.Done(): // its token was revoked, or it has logged out
+			return
+		case <-closing:
+			return
 		case <-alive.C:
+			p.touch()
 			c.SetWriteDeadline(time.Now().Add(writeBound))
 			fmt.Fprint(w, ": alive\n\n")
 		}
 		alive.Stop()
-		if r.Context().Err() != nil {
-			return
-		}
 	}
 }
 

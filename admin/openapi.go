@@ -22,6 +22,8 @@ type description struct {
 	gives   any      // the body of the answer; nil: an empty object
 	query   []string // parameters
 	match   bool     // If-Match names a version
+	reads   bool     // changes nothing, though it is no GET
+	open    bool     // needs no token
 }
 
 // An object is, in descriptions, one of the table in the path.
@@ -40,6 +42,9 @@ func descriptions() map[string]description {
 		"GET /status":                             {summary: "All that runs, at one glance", gives: Status{}},
 		"GET /load":                               {summary: "What has been done, by LUN, target and session: counters that only grow, to be looked at again and again", gives: provision.LoadStatus{}},
 		"GET /sessions":                           {summary: "Who is logged in", gives: []provision.SessionStatus{}},
+		"GET /login":                              {summary: "Who asks, and what it may do", gives: Caller{}},
+		"POST /login":                             {summary: "Log a browser in: the cookie of the answer stands for the token", takes: loginRequest{}, gives: Caller{}, open: true},
+		"POST /logout":                            {summary: "End what the cookie stands for", open: true},
 		"DELETE /sessions/{tsih}":                 {summary: "Log an initiator out"},
 		"GET /luns":                               {summary: "The LUNs, and the access state of each path", gives: []provision.LUNStatus{}},
 		"PUT /luns/{lun}/access-states/{group}":   {summary: "Change the access state of a path", takes: accessState{}},
@@ -68,7 +73,7 @@ func descriptions() map[string]description {
 		"DELETE /jobs/{job}":                      {summary: "Ask a long operation to end"},
 		"POST /reload":                            {summary: "Apply the configuration file again", gives: Change{}},
 		"POST /apply":                             {summary: "Apply the configuration file, if it is this one", takes: application{}, gives: Change{}},
-		"POST /plan":                              {summary: "Say what the configuration file would change if it said this text", takes: candidate{}, gives: provision.Forecast{}},
+		"POST /plan":                              {summary: "Say what the configuration file would change if it said this text", takes: candidate{}, gives: provision.Forecast{}, reads: true},
 		"GET /config":                             {summary: "The whole configuration that runs, with serials; as TOML with format=toml", gives: configs.Config{}, query: []string{"format"}},
 		"GET /config/{table}":                     {summary: "The objects of a table of the configuration", gives: []provision.ObjectStatus{}},
 		"POST /config/{table}":                    {summary: "Make an object", takes: object{}, gives: Change{}},
@@ -106,8 +111,45 @@ func openAPI(version string, patterns []string) map[string]any {
 		"openapi":    "3.0.3",
 		"info":       map[string]any{"title": "isantarget", "version": version, "description": "What a running isantarget is looked at and changed by."},
 		"paths":      paths,
-		"components": map[string]any{"schemas": map[string]any(schemas)},
+		"components": map[string]any{"schemas": map[string]any(schemas), "securitySchemes": securitySchemes()},
 	}
+}
+
+// securitySchemes are the ways to show who asks, each for a scope. Who comes by the socket
+// in the state directory needs none of them.
+func securitySchemes() map[string]any {
+	schemes := map[string]any{}
+	for scope, what := range map[configs.Scope]string{configs.ReadScope: "A token of any scope", configs.WriteScope: "A token with the scope write"} {
+		schemes[string(scope)] = map[string]any{"type": "http", "scheme": "bearer", "description": what}
+		schemes[string(scope)+"-cookie"] = map[string]any{"type": "apiKey", "in": "cookie", "name": cookieName + "-PORT", "description": what + ", shown to POST /login before"}
+	}
+	return schemes
+}
+
+// security is what a route wants shown.
+func (d description) security(pattern string) []any {
+	if d.open {
+		return []any{}
+	}
+	scope := string(d.scope(pattern))
+	return []any{map[string]any{scope: []any{}}, map[string]any{scope + "-cookie": []any{}}}
+}
+
+// scope is what a token has to be for.
+func (d description) scope(pattern string) configs.Scope {
+	if d.reads || strings.HasPrefix(pattern, http.MethodGet+" ") {
+		return configs.ReadScope
+	}
+	return configs.WriteScope
+}
+
+// scopes are those of all routes.
+func scopes() map[string]configs.Scope {
+	all := map[string]configs.Scope{}
+	for pattern, d := range descriptions() {
+		all[pattern] = d.scope(pattern)
+	}
+	return all
 }
 
 // parameter finds the parameters of a path.
@@ -134,7 +176,7 @@ func (c components) operation(d description, pattern, path string, t configs.Tab
 	}
 	good := map[string]any{"description": "done", "content": content(kind, c.of(d.gives, t))}
 	bad := map[string]any{"description": "what is wrong, and what to do", "content": content("application/json", c.of(failure{}, t))}
-	o := map[string]any{"summary": d.summary, "parameters": parameters, "responses": map[string]any{"200": good, "default": bad}}
+	o := map[string]any{"summary": d.summary, "parameters": parameters, "security": d.security(pattern), "responses": map[string]any{"200": good, "default": bad}}
 	if d.takes != nil {
 		o["requestBody"] = map[string]any{"required": true, "content": content("application/json", c.of(d.takes, t))}
 	}

@@ -22,7 +22,8 @@ func (s *Server) table() map[string]route {
 		"GET /status":                             s.status,
 		"GET /load":                               func(*http.Request) (any, error) { return s.daemon.Counters() },
 		"GET /sessions":                           func(*http.Request) (any, error) { return s.daemon.Sessions() },
-		"DELETE /sessions/{tsih}":                 s.logout,
+		"DELETE /sessions/{tsih}":                 s.logoutSession,
+		"GET /login":                              s.caller,
 		"GET /luns":                               func(*http.Request) (any, error) { return s.daemon.LUNs() },
 		"PUT /luns/{lun}/access-states/{group}":   s.setAccessState,
 		"GET /luns/{lun}":                         func(r *http.Request) (any, error) { return s.daemon.LUN(r.PathValue("lun")) },
@@ -61,6 +62,12 @@ func (s *Server) table() map[string]route {
 	}
 }
 
+// What needs no token.
+const (
+	loginPattern  = "POST /login"
+	logoutPattern = "POST /logout"
+)
+
 // routes are all that can be asked for.
 func (s *Server) routes() *http.ServeMux {
 	mux := http.NewServeMux()
@@ -82,6 +89,8 @@ func (s *Server) routes() *http.ServeMux {
 		})
 	}
 	mux.HandleFunc("GET /events", s.stream)
+	mux.HandleFunc(loginPattern, s.login)
+	mux.HandleFunc(logoutPattern, s.logout)
 	return mux
 }
 
@@ -128,7 +137,7 @@ func number(r *http.Request, name string) (uint16, error) {
 	return uint16(n), nil
 }
 
-func (s *Server) logout(r *http.Request) (any, error) {
+func (s *Server) logoutSession(r *http.Request) (any, error) {
 	tsih, err := number(r, "tsih")
 	if err != nil {
 		return nil, err

@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	stdlog "log"
 	"net"
 	"net/http"
 	"runtime/debug"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -29,6 +32,8 @@ const (
 	readBound   = 10 * time.Second // of its body
 	writeBound  = 10 * time.Second // of its answer
 	idleBound   = 60 * time.Second
+	pageBound   = 60 * time.Second // of a file of the page
+	maxLogin    = 4 << 10          // of its body
 )
 
 // A Daemon is what the plane looks at and changes.
@@ -96,20 +101,33 @@ func (r *Refusal) Error() string { return r.Err.Error() }
 // Unwrap is what is wrong.
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// A Server answers requests.
+// A Server answers requests, on a socket and, as a [provision.Companion], over the network.
 type Server struct {
-	http   http.Server
-	events *Events
-	daemon Daemon
-	log    *logrus.Entry
+	http    http.Server // on the socket
+	streams atomic.Int32
+	events  *Events
+	daemon  Daemon
+	log     *logrus.Entry
+
+	mux    *http.ServeMux
+	scopes map[string]configs.Scope // of patterns
+	page   map[string]pageFile      // by path
+	origin *http.CrossOriginProtection
+
+	access access
+	mu     sync.Mutex
+	door   *door // nil: it is not heard over the network
+	doors  sync.WaitGroup
 }
 
-// NewServer makes a server for d. What is logged from now on are its events.
-func NewServer(d Daemon, log *logrus.Logger) *Server {
-	s := &Server{daemon: d, log: logrus.NewEntry(log), events: NewEvents()}
+// NewServer makes a server for d, with the files of the web page; nil: it has none. What
+// is logged from now on are its events.
+func NewServer(d Daemon, log *logrus.Logger, page fs.FS) *Server {
+	s := &Server{daemon: d, log: logrus.NewEntry(log), events: NewEvents(), scopes: scopes(), page: readPage(page), origin: http.NewCrossOriginProtection()}
 	log.AddHook(s.events)
+	s.mux = s.routes()
 	s.http = http.Server{
-		Handler: s.guard(s.routes()), MaxHeaderBytes: maxHeader, ReadHeaderTimeout: headerBound, IdleTimeout: idleBound,
+		Handler: s.handler(nil), MaxHeaderBytes: maxHeader, ReadHeaderTimeout: headerBound, IdleTimeout: idleBound,
 		ErrorLog: stdlog.New(complaints{s.log}, "", 0),
 	}
 	s.http.RegisterOnShutdown(s.events.end)
@@ -130,61 +148,122 @@ func (s *Server) Serve(l net.Listener) error {
 // Shutdown takes no more requests, and waits for those under way until ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
 	err := s.http.Shutdown(ctx)
-	return errors.Join(err, s.http.Close())
+	return errors.Join(err, s.http.Close(), s.shutDoor(ctx))
 }
 
 // complaints are what net/http complains of: it is about peers, not about us.
 type complaints struct{ log *logrus.Entry }
 
 func (c complaints) Write(p []byte) (int, error) {
-	c.log.Debugf("admin socket: %s", p)
+	c.log.Debugf("admin plane: %s", p)
 	return len(p), nil
 }
 
-// guard bounds the body of a request, puts the errors of mux into our form, and
-// keeps a panic from ending the daemon.
-func (s *Server) guard(mux *http.ServeMux) http.Handler {
+// handler answers requests that come through a door, or, if that is nil, by the socket. A
+// panic does not end the daemon.
+func (s *Server) handler(d *door) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			if p := recover(); p != nil {
-				s.log.Errorf("admin socket: %s %s: panic: %v\n%s", r.Method, r.URL.Path, p, debug.Stack())
+				s.log.Errorf("admin plane: %s %s: panic: %v\n%s", r.Method, r.URL.Path, p, debug.Stack())
 				fail(w, http.StatusInternalServerError, errors.New("a bug of isantarget: the log has more; please report it"))
 			}
 		}()
-		if err := readBody(w, r); err != nil {
+		protect(w.Header())
+		handler, pattern := s.mux.Handler(r)
+		if pattern == "" && s.servePage(w, r) {
+			return
+		}
+		r, err := s.letIn(r, d, pattern)
+		if err != nil {
+			s.refuse(w, r, err)
+			return
+		}
+		bound := int64(maxBody)
+		if pattern == loginPattern {
+			bound = maxLogin
+		}
+		if err := readBody(w, r, bound); err != nil {
 			fail(w, statusOf(err), err)
 			return
 		}
-		handler, pattern := mux.Handler(r)
 		if pattern != "" {
-			mux.ServeHTTP(w, r)
+			s.mux.ServeHTTP(w, r)
 			return
 		}
-		said := unsent{}
-		handler.ServeHTTP(said, r)
-		if allow := said.Header().Get("Allow"); allow != "" {
-			w.Header().Set("Allow", allow)
-			fail(w, http.StatusMethodNotAllowed, fmt.Errorf("%s is not for %s; allowed: %s", r.Method, r.URL.Path, allow))
-			return
-		}
-		fail(w, http.StatusNotFound, fmt.Errorf("there is nothing at %s", r.URL.Path))
+		s.answerMisdirected(w, r, handler)
 	})
 }
 
+// letIn gives a request for what a pattern stands for its pass, or says why it has none.
+func (s *Server) letIn(r *http.Request, d *door, pattern string) (*http.Request, error) {
+	if err := named(r, d); err != nil {
+		return r, err
+	}
+	if err := s.origin.Check(r); err != nil {
+		return r, &accessError{status: http.StatusForbidden, what: "this request was sent by a page of another site, and changes something: " + err.Error()}
+	}
+	if pattern == loginPattern || pattern == logoutPattern {
+		if d != nil && r.ContentLength != 0 && !isJSON(r) {
+			return r, &accessError{status: http.StatusUnsupportedMediaType, what: "the body has to be application/json"}
+		}
+		return r, nil
+	}
+	p := pass{name: unnamed, scope: configs.WriteScope, held: context.Background(), streams: &s.streams, touch: func() {}}
+	if d != nil {
+		var err error
+		if p, err = s.access.admit(r, d); err != nil {
+			return r, err
+		}
+		peerOf(r).known.Store(true)
+	}
+	scope := s.scopeOf(pattern)
+	if !p.may(scope) {
+		return r, &accessError{status: http.StatusForbidden, what: fmt.Sprintf("token %s is only to read; this wants one with the scope write", p.name)}
+	}
+	if d != nil && scope != configs.ReadScope {
+		s.log.WithFields(logrus.Fields{"event": "admin", "token": p.name, "from": fromOf(r).String()}).Infof("%s %s", r.Method, r.URL.Path)
+	}
+	return r.WithContext(context.WithValue(r.Context(), passKey{}, p)), nil
+}
+
+// scopeOf is what a token has to be for, to have what a pattern stands for.
+func (s *Server) scopeOf(pattern string) configs.Scope {
+	if scope, ok := s.scopes[pattern]; ok {
+		return scope
+	}
+	if pattern == "" { // there is nothing
+		return configs.ReadScope
+	}
+	return description{}.scope(pattern)
+}
+
+// answerMisdirected puts the errors of mux into our form.
+func (s *Server) answerMisdirected(w http.ResponseWriter, r *http.Request, handler http.Handler) {
+	said := unsent{}
+	handler.ServeHTTP(said, r)
+	if allow := said.Header().Get("Allow"); allow != "" {
+		w.Header().Set("Allow", allow)
+		fail(w, http.StatusMethodNotAllowed, fmt.Errorf("%s is not for %s; allowed: %s", r.Method, r.URL.Path, allow))
+		return
+	}
+	fail(w, http.StatusNotFound, fmt.Errorf("there is nothing at %s", r.URL.Path))
+}
+
 // readBody reads all of the body of r, so that nobody waits for it later.
-func readBody(w http.ResponseWriter, r *http.Request) error {
+func readBody(w http.ResponseWriter, r *http.Request, bound int64) error {
 	if r.ContentLength == 0 {
 		return nil
 	}
 	c := http.NewResponseController(w)
 	c.SetReadDeadline(time.Now().Add(readBound))
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bound))
 	c.SetReadDeadline(time.Time{})
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return fmt.Errorf("the body of the request is longer than %d bytes: %w", maxBody, err)
+		return fmt.Errorf("the body of the request is longer than %d bytes: %w", bound, err)
 	case err != nil:
 		return &requestError{fmt.Sprintf("the body of the request did not come: %v", err)}
 	}

@@ -23,6 +23,7 @@ func check(d *decoder, c *Config) {
 	k := checker{decoder: d, config: c}
 	c.State = k.absolute("state", c.State)
 	k.limits()
+	k.admin()
 	k.credentials("discovery", c.Discovery.CHAP, c.Discovery.MutualCHAP, false)
 	k.portalGroups()
 	k.stores()

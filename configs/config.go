@@ -17,6 +17,7 @@ type Config struct {
 	Log          Log           `toml:"log"`
 	Limits       Limits        `toml:"limits"`
 	Discovery    Discovery     `toml:"discovery"`
+	Admin        Admin         `toml:"admin"`
 	PortalGroups []PortalGroup `toml:"portal-group"`
 	Stores       []Store       `toml:"store"`
 	LUNs         []LUN         `toml:"lun"`

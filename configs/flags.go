@@ -21,6 +21,11 @@ type Flags struct {
 	MutualCHAP string   // USER:FILE
 	LogFormat  string   // text
 	LogLevel   string   // info
+
+	AdminListen    string // nowhere
+	AdminTLS       string // none, which goes on loopback only
+	AdminTokenFile string // one is made in the state directory
+	AdminTokenEnv  string // likewise: the name of a variable
 }
 
 // What a run without a word serves.
@@ -45,6 +50,9 @@ func FromFlags(f Flags, made ...Object) (Config, error) {
 		f.State = DefaultFlagsState
 	}
 	tree := map[string]any{"state": b.put("state", "--state", f.State), "log": b.log(f)}
+	if admin := b.admin(f); len(admin) > 0 {
+		tree["admin"] = admin
+	}
 	if len(f.Portals) == 0 {
 		f.Portals = []string{string(DefaultPortal)}
 	}
@@ -80,6 +88,29 @@ func (b *flagTree) log(f Flags) map[string]any {
 		log["level"] = b.put("log.level", "--log-level", f.LogLevel)
 	}
 	return log
+}
+
+// admin is the table of the admin plane; empty: there is none.
+func (b *flagTree) admin(f Flags) map[string]any {
+	admin := map[string]any{}
+	if f.AdminListen != "" {
+		admin["listen"] = b.put("admin.listen", "--admin-listen", f.AdminListen)
+	}
+	if f.AdminTLS != "" {
+		admin["tls"] = b.put("admin.tls", "--admin-tls", f.AdminTLS)
+	}
+	token := map[string]any{"name": "operator", "scope": string(WriteScope)}
+	switch {
+	case f.AdminTokenFile != "":
+		token["file"] = b.put("admin.token[0]", "--admin-token-file", f.AdminTokenFile)
+	case f.AdminTokenEnv != "" && f.AdminListen != "":
+		token["env"] = f.AdminTokenEnv
+		b.flags["admin.token[0]"] = "$" + f.AdminTokenEnv
+	default:
+		return admin
+	}
+	admin["token"] = []any{token}
+	return admin
 }
 
 func (b *flagTree) portals(portals []string) []any {

@@ -1,7 +1,6 @@
 package configs
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -25,32 +24,33 @@ type Portal string
 
 // UnmarshalText reads a portal; without a port it is 3260.
 func (p *Portal) UnmarshalText(text []byte) error {
-	word := string(text)
-	host, port, err := net.SplitHostPort(word)
+	word, err := parseAddress(string(text), Port)
+	*p = Portal(word)
+	return err
+}
+
+// parseAddress reads an IP address and a TCP port, which is port if none is given.
+func parseAddress(word string, port int) (string, error) {
+	host, number, err := net.SplitHostPort(word)
 	if err != nil {
-		host, port = strings.TrimSuffix(strings.TrimPrefix(word, "["), "]"), strconv.Itoa(Port)
+		host, number = strings.TrimSuffix(strings.TrimPrefix(word, "["), "]"), strconv.Itoa(port)
 		if host == "" {
-			return errors.New(`an address is missing; write it as "192.0.2.1:3260" or "[2001:db8::1]:3260"`)
+			return "", fmt.Errorf(`an address is missing; write it as "192.0.2.1:%d" or "[2001:db8::1]:%d"`, port, port)
 		}
 	}
 	if host != "" {
 		if _, err := netip.ParseAddr(host); err != nil {
-			return fmt.Errorf(`%q is not an IP address and port; write it as "192.0.2.1:3260" or "[2001:db8::1]:3260"`, word)
+			return "", fmt.Errorf(`%q is not an IP address and port; write it as "192.0.2.1:%d" or "[2001:db8::1]:%d"`, word, port, port)
 		}
 	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return fmt.Errorf("%q is not a TCP port; write one of 1 to 65535, or 0 for a free one", port)
+	if _, err := strconv.ParseUint(number, 10, 16); err != nil {
+		return "", fmt.Errorf("%q is not a TCP port; write one of 1 to 65535, or 0 for a free one", number)
 	}
-	*p = Portal(net.JoinHostPort(host, port))
-	return nil
+	return net.JoinHostPort(host, number), nil
 }
 
 // Local tells whether only this host can reach the portal.
-func (p Portal) Local() bool {
-	host, _, _ := net.SplitHostPort(string(p))
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
-}
+func (p Portal) Local() bool { return isLoopback(string(p)) }
 
 // A Network is addresses that initiators come from: "10.1.0.0/16", or one address.
 type Network netip.Prefix

@@ -29,6 +29,7 @@ type change struct {
 	renewal *renewal // nil: the plan decides what changes
 
 	bound    []portal // portals that are new
+	beside   Step     // of the companion; nil: none
 	opened   []*unit  // units that are new
 	altered  []*unit  // units that run, but are wanted otherwise
 	ids      [][]uint16
@@ -48,6 +49,7 @@ func (p *Provisioner) prepare(ctx context.Context, plan *plan, renewal *renewal)
 	steps := []func() error{
 		func() error { return c.foundation(limits) },
 		func() error { return c.bind(ctx) },
+		func() error { return c.accompany(ctx) },
 		func() error { return c.openInTime(ctx) },
 		func() (err error) { c.ids, err = c.next.relativeIDs(plan); return },
 	}
@@ -87,6 +89,7 @@ func (c *change) openInTime(ctx context.Context) error {
 	}
 	unbind(c.bound)
 	c.bound = nil
+	c.leave()
 	go func() {
 		<-opened
 		if err := c.discard(); err != nil {
@@ -127,6 +130,7 @@ func (r *running) fixed(p *plan) error {
 // discard undoes prepare.
 func (c *change) discard() error {
 	unbind(c.bound)
+	c.leave()
 	var all error
 	for _, u := range c.opened {
 		all = errors.Join(all, u.discard())
@@ -274,6 +278,9 @@ func (c *change) commit(ctx context.Context) {
 	c.enterNodes()
 	for _, p := range c.bound {
 		c.next.groups[p.tag].Serve(p.listener)
+	}
+	if c.beside != nil {
+		c.changes = append(c.changes, c.beside.Commit()...)
 	}
 	if c.before != nil {
 		c.withdrawPortals()

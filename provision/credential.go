@@ -3,7 +3,6 @@ package provision
 import (
 	"bytes"
 	"crypto/subtle"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -24,7 +23,7 @@ func credential(c *configs.Credential) (*target.Credential, error) {
 	if c == nil {
 		return nil, nil
 	}
-	secret, from, err := readSecret(c)
+	secret, from, err := readSecret(c.SecretFile, c.SecretEnv)
 	if err != nil {
 		return nil, err
 	}
@@ -36,16 +35,17 @@ func credential(c *configs.Credential) (*target.Credential, error) {
 	return &target.Credential{User: c.User, Secret: secret}, nil
 }
 
-// readSecret is the secret of c, without a newline at its end, and where it stands.
-func readSecret(c *configs.Credential) (secret []byte, from string, err error) {
-	if c.SecretEnv != "" {
-		value, ok := os.LookupEnv(c.SecretEnv)
+// readSecret is the secret in a file or, if one is named, an environment variable, without
+// a newline at its end, and where it stands.
+func readSecret(file, env string) (secret []byte, from string, err error) {
+	if env != "" {
+		value, ok := os.LookupEnv(env)
 		if !ok {
-			return nil, "", fmt.Errorf("the environment has no variable %s for the secret", c.SecretEnv)
+			return nil, "", fmt.Errorf("the environment has no variable %s for the secret", env)
 		}
-		return trimNewline([]byte(value)), "the variable " + c.SecretEnv, nil
+		return trimNewline([]byte(value)), "the variable " + env, nil
 	}
-	f, err := os.Open(c.SecretFile)
+	f, err := os.Open(file)
 	if err != nil {
 		return nil, "", fmt.Errorf("cannot read the secret: %w", err)
 	}
@@ -55,16 +55,16 @@ func readSecret(c *configs.Credential) (secret []byte, from string, err error) {
 		return nil, "", fmt.Errorf("cannot read the secret: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, "", fmt.Errorf("%s is not a file with a secret", c.SecretFile)
+		return nil, "", fmt.Errorf("%s is not a file with a secret", file)
 	}
 	if others := info.Mode().Perm() & 0o077; others != 0 {
-		return nil, "", fmt.Errorf("others may read the secret in %s (mode %04o); run: chmod 600 %s", c.SecretFile, info.Mode().Perm(), c.SecretFile)
+		return nil, "", fmt.Errorf("others may read the secret in %s (mode %04o); run: chmod 600 %s", file, info.Mode().Perm(), file)
 	}
 	secret, err = io.ReadAll(io.LimitReader(f, maxSecret+3)) // room for a newline, and to see that it is too long
 	if err != nil {
 		return nil, "", fmt.Errorf("cannot read the secret: %w", err)
 	}
-	return trimNewline(secret), c.SecretFile, nil
+	return trimNewline(secret), file, nil
 }
 
 // trimNewline takes away the one newline that editors put at the end.
@@ -89,12 +89,7 @@ type secrets struct {
 func (s *secrets) read(c *configs.Credential, path string, seen map[string][]byte) *target.Credential {
 	made, err := credential(c)
 	if err != nil {
-		complaint := s.config.Errorf(path, "%v", err)
-		if s.missing != nil && errors.Is(err, os.ErrNotExist) {
-			*s.missing = append(*s.missing, complaint.Error())
-		} else {
-			*s.errors = append(*s.errors, complaint)
-		}
+		s.complain(path, err)
 		return nil
 	}
 	if made != nil {

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -16,6 +17,8 @@ type plan struct {
 	configs.Config
 	discovery proofs
 	nodes     []nodePlan
+	tokens    []Token          // of the admin plane
+	cert      *tls.Certificate // that is named
 }
 
 // A nodePlan is a target of a plan.
@@ -53,6 +56,7 @@ func newPlan(want configs.Config, missing *[]string) (*plan, error) {
 		}
 		p.nodes = append(p.nodes, nodePlan{name: name, rules: s.rules(at, t)})
 	}
+	p.tokens, p.cert = s.tokens(), s.certificate()
 	s.reflected()
 	if len(errs) > 0 {
 		return nil, errs

@@ -35,6 +35,7 @@ type Provisioner struct {
 	openers  map[configs.Kind]opener
 
 	applying  sync.Mutex              // one Apply at a time
+	companion Companion               // nil: nothing changes with us
 	snapshots sync.Mutex              // one look at snapshots, or change of them, at a time; after applying
 	watching  func()                  // ends the watcher; nil: there is none
 	now       atomic.Pointer[running] // nil: nothing runs

@@ -97,6 +97,15 @@ func (d *Directory) Forget(id scsi.Identity, kind string) error {
 	return nil
 }
 
+// Keep makes a record of the daemon itself durable, under a name that nothing else has:
+// "admin-token". Only the owner of the directory may read it.
+func (d *Directory) Keep(name string, record []byte) error {
+	return d.replace(filepath.Join(d.path, name), record)
+}
+
+// Kept is the record of this name; nil without an error when there is none.
+func (d *Directory) Kept(name string) ([]byte, error) { return read(filepath.Join(d.path, name)) }
+
 // unitRecord is the file of a record of a logical unit.
 func (d *Directory) unitRecord(id scsi.Identity, kind string) (string, error) {
 	if kind == "" || strings.Trim(kind, "abcdefghijklmnopqrstuvwxyz-") != "" {

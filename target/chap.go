@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/isantarget/isantarget/guess"
 	"github.com/isantarget/isantarget/iscsi"
 )
 
@@ -77,7 +78,7 @@ type chap struct {
 	hash       hash.Hash
 	id         byte
 	challenge  []byte
-	guesses    *guesses
+	guesses    *guess.Guesses
 	from       netip.Addr // where the initiator is
 }
 
@@ -188,16 +189,16 @@ func (a *chap) verify(keys map[string]string) ([]iscsi.KeyValue, error) {
 	if err != nil {
 		return nil, refuse(iscsi.LoginInitiatorError, "CHAP_R: %v", err)
 	}
-	who := guesserOf(a.from, user)
-	if pause := a.guesses.pause(who); pause > 0 {
+	who := guess.Of(a.from, user)
+	if pause := a.guesses.Pause(who); pause > 0 {
 		return nil, refuse(iscsi.LoginServiceUnavailable, "CHAP user %q has answered wrongly too often from %v: its next answer is looked at in %v", user, a.from, pause.Round(time.Second/10))
 	}
 	rule := a.match(user, given)
 	if rule == nil {
-		a.guesses.wrong(who)
+		a.guesses.Wrong(who)
 		return nil, refuse(iscsi.LoginAuthenticationFailure, "CHAP user %q: unknown, or its secret differs from the one in the secret file", user)
 	}
-	a.guesses.right(who)
+	a.guesses.Right(who)
 	a.proven = rule
 	a.step = authenticated
 	return a.prove(keys)

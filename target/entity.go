@@ -13,6 +13,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/isantarget/isantarget/guess"
 	"github.com/isantarget/isantarget/iscsi"
 	"github.com/isantarget/isantarget/meter"
 )
@@ -94,7 +95,7 @@ type Entity struct {
 	discovery   atomic.Pointer[DiscoveryAuth]
 	serial      atomic.Uint64
 	watch       watch
-	guesses     guesses
+	guesses     guess.Guesses
 	flow        meter.Flow // of all nodes, those that are gone too
 
 	mu          sync.Mutex

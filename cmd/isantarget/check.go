@@ -54,6 +54,13 @@ func summary(c configs.Config) string {
 		}
 		fmt.Fprintf(&b, "portal group %d on %s\n", g.Tag, strings.Join(words, ", "))
 	}
+	if a := c.Admin; a.Listen != "" {
+		scheme := "http"
+		if a.Secure() {
+			scheme = "https"
+		}
+		fmt.Fprintf(&b, "admin plane at %s://%s\n", scheme, a.Listen)
+	}
 	luns := map[string]configs.LUN{}
 	for _, l := range c.LUNs {
 		luns[l.Name] = l

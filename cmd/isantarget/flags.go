@@ -26,10 +26,17 @@ func objectFlags() []cli.Flag {
 		text("access", "admit `open|loopback`: everybody, or this host only (default: loopback)"),
 		text("chap", "have initiators prove that they know the secret in FILE: `USER:FILE`"),
 		text("mutual-chap", "prove to initiators that we know the secret in FILE: `USER:FILE`"),
+		text("admin-listen", "let tokens look at this daemon and change it, by the web page too, at `ADDR:PORT` (default: nowhere)"),
+		text("admin-tls", "make a certificate for that, which it needs beyond this host: `self-signed`"),
+		text("admin-token-file", "take the token in `FILE` for that, or that in $"+tokenVariable+" (default: one is made in the state directory)"),
 		text("log-format", "log in `text|json` (default: text)"),
 		text("log-level", "log what is at least `error|warn|info|debug` (default: info)"),
 	}
 }
+
+// tokenVariable may hold the token of the admin plane: that which a daemon with flags takes, and that
+// which a command shows.
+const tokenVariable = "ISANTARGET_TOKEN"
 
 // text is a flag with one value, which its environment variable may give.
 func text(name, usage string) cli.Flag {
@@ -62,6 +69,13 @@ func origin(c *cli.Context) (provision.Origin, error) {
 		MutualCHAP: c.String("mutual-chap"),
 		LogFormat:  c.String("log-format"),
 		LogLevel:   c.String("log-level"),
+
+		AdminListen:    c.String("admin-listen"),
+		AdminTLS:       c.String("admin-tls"),
+		AdminTokenFile: c.String("admin-token-file"),
+	}
+	if os.Getenv(tokenVariable) != "" {
+		flags.AdminTokenEnv = tokenVariable
 	}
 	file := c.String("config")
 	if file == "" {

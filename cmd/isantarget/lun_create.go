@@ -99,7 +99,7 @@ func lunSettings(c *cli.Context) (map[string]any, error) {
 	}
 	if path := c.String("path"); path != "" && !c.IsSet("store") {
 		var err error
-		if lun["path"], err = absolute(path); err != nil {
+		if lun["path"], err = absolute(c, path); err != nil {
 			return nil, err
 		}
 	}

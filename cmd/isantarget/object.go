@@ -81,9 +81,12 @@ func confirmTo(c *cli.Context, what, name, do, done string, consequences ...stri
 }
 
 // absolute is a path as the daemon has to hear it, which runs in another directory.
-func absolute(path string) (string, error) {
-	if path == "" {
-		return "", nil
+func absolute(c *cli.Context, path string) (string, error) {
+	if path == "" || filepath.IsAbs(path) {
+		return path, nil
+	}
+	if isRemote(c) {
+		return "", fmt.Errorf("%s would be a file on the host of the daemon; write where it is there, from / on", path)
 	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -93,16 +96,16 @@ func absolute(path string) (string, error) {
 }
 
 // credential reads USER:FILE, and says it as the schema does.
-func credential(flag, value string) (map[string]any, error) {
+func credential(c *cli.Context, flag, value string) (map[string]any, error) {
 	user, file, ok := strings.Cut(value, ":")
 	if !ok || user == "" || file == "" {
 		return nil, fmt.Errorf("--%s wants USER:FILE, where FILE holds the secret", flag)
 	}
-	file, err := absolute(file)
+	file, err := absolute(c, file)
 	if err != nil {
 		return nil, err
 	}
-	if info, err := os.Stat(file); err == nil && info.Mode().Perm()&0o077 != 0 {
+	if info, err := os.Stat(file); err == nil && !isRemote(c) && info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("others may read the secret in %s (mode %04o); run: chmod 600 %s", file, info.Mode().Perm(), file)
 	}
 	return map[string]any{"user": user, "secret-file": file}, nil
@@ -114,7 +117,7 @@ func proofs(c *cli.Context, object map[string]any) error {
 		if !c.IsSet(flag) {
 			continue
 		}
-		v, err := credential(flag, c.String(flag))
+		v, err := credential(c, flag, c.String(flag))
 		if err != nil {
 			return err
 		}

@@ -46,9 +46,9 @@ func forecast(c *cli.Context, client *admin.Client) (provision.Forecast, error) 
 	if err != nil {
 		return provision.Forecast{}, fmt.Errorf("cannot read the configuration: %w", err)
 	}
-	dir, err := absolute(filepath.Dir(name))
+	dir, err := filepath.Abs(filepath.Dir(name))
 	if err != nil {
-		return provision.Forecast{}, err
+		return provision.Forecast{}, fmt.Errorf("cannot find the directory of %s: %w", name, err)
 	}
 	return client.Forecast(c.Context, name, dir, string(text))
 }
@@ -83,11 +83,11 @@ func applyCommand() *cli.Command {
 			"first: one wrong entry, and nothing changes. What has not changed goes on undisturbed.",
 		Flags: changeFlags(),
 		Action: ask([]string{"FILE"}, func(c *cli.Context, client *admin.Client) error {
-			file, err := absolute(c.Args().First())
+			file, err := absolute(c, c.Args().First())
 			if err != nil {
 				return err
 			}
-			if _, err := os.Stat(file); err != nil {
+			if _, err := os.Stat(file); err != nil && !isRemote(c) {
 				return fmt.Errorf("cannot read the configuration: %w", err)
 			}
 			var done admin.Changed

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,7 +19,9 @@ import (
 // planeFlags say which daemon is meant.
 func planeFlags() []cli.Flag {
 	return []cli.Flag{
-		text("socket", "ask the daemon at `FILE` (default: "+admin.SocketName+" in the state directory)"),
+		text("socket", "ask the daemon at `FILE` (default: "+admin.SocketName+" in the state directory), or over the network at https://HOST:PORT"),
+		text("token-file", "over the network, show the token in `FILE` (default: that in $"+tokenVariable+")"),
+		text("ca", "over the network, trust the certificates in `FILE`"),
 		text("state", "ask the daemon with its state in `DIR` (default: that of the configuration, or ./"+configs.DefaultFlagsState+" if a daemon has it)"),
 		text("config", "ask the daemon of the configuration `FILE` (default: "+defaultConfig+")"),
 	}
@@ -61,7 +64,50 @@ func clientOf(c *cli.Context) (*admin.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return admin.NewClient(socket), nil
+	if !admin.IsURL(socket) {
+		return admin.NewClient(socket), nil
+	}
+	remote := admin.Remote{URL: socket}
+	if remote.Token, err = tokenOf(c); err != nil {
+		return nil, err
+	}
+	if file := c.String("ca"); file != "" {
+		if remote.CA, err = os.ReadFile(file); err != nil {
+			return nil, fmt.Errorf("cannot read the certificates: %w", err)
+		}
+	}
+	return admin.NewRemoteClient(remote)
+}
+
+// isRemote tells whether the daemon that is meant has another host's files.
+func isRemote(c *cli.Context) bool {
+	socket, err := socketOf(c)
+	return err == nil && admin.IsURL(socket)
+}
+
+// tokenOf is the token that is shown to a daemon over the network.
+func tokenOf(c *cli.Context) (string, error) {
+	file := c.String("token-file")
+	if file == "" {
+		return os.Getenv(tokenVariable), nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return "", fmt.Errorf("cannot read the token: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", fmt.Errorf("cannot read the token: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("others may read the token in %s (mode %04o); run: chmod 600 %s", file, info.Mode().Perm(), file)
+	}
+	secret, err := io.ReadAll(io.LimitReader(f, 1<<10))
+	if err != nil {
+		return "", fmt.Errorf("cannot read the token: %w", err)
+	}
+	return strings.TrimSpace(string(secret)), nil
 }
 
 // ask is an action that asks the daemon. It wants words behind the verb, no more and

@@ -13,6 +13,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
 
+	"github.com/isantarget/isantarget/admin"
 	"github.com/isantarget/isantarget/configs"
 	"github.com/isantarget/isantarget/provision"
 )
@@ -76,6 +77,8 @@ func serve(c *cli.Context) error {
 		Sides: sides, file: c.String("config"), log: log, ready: readyFile(c.String("ready-file")),
 		until: ctx,
 	}
+	s.plane = admin.NewServer(s, log, nil)
+	sides.Accompany(s.plane)
 	_, report, err := sides.Reload(ctx)
 	if errors.Is(err, context.Canceled) {
 		log.Info("stopped before anything was served")
@@ -84,13 +87,12 @@ func serve(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	closePlane, err := s.openPlane(want.State)
-	if err == nil {
+	if err = s.openPlane(want.State); err == nil {
 		if err = announce(c, log, report, s.ready); err == nil {
 			s.reloadOn(ctx, hangUps)
 		}
-		closePlane()
 	}
+	s.closePlane()
 	s.End()
 	return errors.Join(err, stop(s.Provisioner, log, s.ready))
 }

@@ -24,34 +24,37 @@ type service struct {
 	log   *logrus.Logger
 	ready readyFile
 	until context.Context // ends when the daemon is told to stop
+	plane *admin.Server
 
-	mu sync.Mutex // one change at a time
+	serving sync.WaitGroup
+	mu      sync.Mutex // one change at a time
 }
 
 var _ admin.Daemon = (*service)(nil)
 
-// openPlane answers on the admin socket in the state directory, until close is called.
-func (s *service) openPlane(state string) (close func(), err error) {
-	const bound = 5 * time.Second // for requests under way
+// openPlane answers on the admin socket in the state directory, until closePlane.
+func (s *service) openPlane(state string) error {
 	l, err := admin.Listen(filepath.Join(state, admin.SocketName))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	server := admin.NewServer(s, s.log)
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		if err := server.Serve(l); err != nil {
-			s.log.WithError(err).Error("the admin socket has failed; nobody can ask this daemon any more")
+	s.serving.Go(func() {
+		if err := s.plane.Serve(l); err != nil {
+			s.log.WithError(err).Error("the admin socket has failed; nobody can ask this daemon by it any more")
 		}
 	})
-	return func() {
-		ctx, cancel := context.WithTimeout(context.Background(), bound)
-		defer cancel()
-		if err := server.Shutdown(ctx); err != nil {
-			s.log.WithError(err).Warn("requests on the admin socket were broken off")
-		}
-		serving.Wait()
-	}, nil
+	return nil
+}
+
+// closePlane answers no more, on the socket and over the network.
+func (s *service) closePlane() {
+	const bound = 5 * time.Second // for requests under way
+	ctx, cancel := context.WithTimeout(context.Background(), bound)
+	defer cancel()
+	if err := s.plane.Shutdown(ctx); err != nil {
+		s.log.WithError(err).Warn("requests to the admin plane were broken off")
+	}
+	s.serving.Wait()
 }
 
 // errNoFile: there is nothing to read again.

@@ -60,7 +60,7 @@ func FuzzAPI(f *testing.F) {
 		f.Add(seed.method, seed.path, seed.body)
 	}
 	s := newService(f)
-	handler := admin.NewServer(s, s.log).Handler()
+	handler := admin.NewServer(s, s.log, nil).Handler()
 	f.Fuzz(func(t *testing.T, method, path, body string) {
 		for _, elsewhere := range []string{"path", "listen", `\`, "/dev"} { // not beyond the state directory
 			if strings.Contains(body, elsewhere) && !strings.Contains(body, "70000") {

@@ -175,7 +175,7 @@ func lunClone(c *cli.Context, client *admin.Client) error {
 	if strings.HasSuffix(from, "@") {
 		return fmt.Errorf("%q names no snapshot behind the @; for those there are: isantarget snapshot list %s", from, lun)
 	}
-	path, err := absolute(c.String("path"))
+	path, err := absolute(c, c.String("path"))
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ func storeCreateCommand() *cli.Command {
 }
 
 func storeCreate(c *cli.Context, client *admin.Client) error {
-	path, err := absolute(c.String("path"))
+	path, err := absolute(c, c.String("path"))
 	if err != nil {
 		return err
 	}

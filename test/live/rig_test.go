@@ -30,6 +30,7 @@ type rig struct {
 	t    *testing.T
 	dir  string
 	port int
+	more string // behind the rules in the configuration
 	*admin.Client
 }
 
@@ -86,7 +87,7 @@ func (r *rig) text(rules ...rule) string {
 		}
 		fmt.Fprintf(&b, "[[target.rule]]\ninitiators = [%q]\nluns = { %s }\n", one.who, strings.Join(luns, ", "))
 	}
-	return b.String()
+	return b.String() + r.more
 }
 
 // apply has the daemon serve rules.
