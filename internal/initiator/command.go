@@ -3,6 +3,7 @@ package initiator
 import (
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"github.com/isantarget/isantarget/iscsi"
 )
@@ -53,7 +54,10 @@ func LUN(n uint8) uint64 { return uint64(n) << 48 }
 // the command window is open.
 func (c *Connection) Start(cmd Command) (*Task, error) {
 	s := c.Session
-	for !cmd.Immediate && !cmd.IgnoreWindow && cmd.CmdSN == nil && !s.windowOpen() {
+	for end := c.deadline(); !cmd.Immediate && !cmd.IgnoreWindow && cmd.CmdSN == nil && !s.windowOpen(); {
+		if time.Now().After(end) {
+			return nil, fmt.Errorf("the command window stays closed for %v", c.Timeout)
+		}
 		if err := c.Pump(); err != nil {
 			return nil, fmt.Errorf("waiting for the command window to open: %w", err)
 		}
@@ -162,7 +166,10 @@ func (t *Task) Wait() (*Result, error) {
 
 // WaitR2T reads until n R2Ts have come for the command in all, or it has ended.
 func (t *Task) WaitR2T(n int) error {
-	for len(t.R2Ts) < n && !t.done {
+	for end := t.c.deadline(); len(t.R2Ts) < n && !t.done; {
+		if time.Now().After(end) {
+			return fmt.Errorf("no R2T %d after %v", n, t.c.Timeout)
+		}
 		if err := t.c.Pump(); err != nil {
 			return fmt.Errorf("waiting for R2T %d: %w", n, err)
 		}
@@ -196,19 +203,17 @@ func (t *Task) onDataIn(p *PDU) error {
 		return err
 	}
 	r := &t.Result
-	limit := t.c.Session.Parameters.MaxBurstLength
 	t.burst += len(p.Data)
 	switch {
 	case t.Command.Read == 0:
 		return violation("11.7", "Data-In for a command that does not read")
-	case d.DataSN != t.dataIns:
-		return violation("11.7.5", "DataSN %d, expected %d", d.DataSN, t.dataIns)
 	case int(d.BufferOffset) != len(r.Data):
 		return violation("11.7.6", "data at %d, expected at %d (DataPDUInOrder and DataSequenceInOrder are Yes)", d.BufferOffset, len(r.Data))
 	case len(r.Data)+len(p.Data) > t.expected():
 		return violation("11.4.5", "%d bytes of data, %d were expected", len(r.Data)+len(p.Data), t.expected())
-	case t.burst > limit:
-		return violation("13.13", "a sequence of %d bytes, MaxBurstLength is %d", t.burst, limit)
+	}
+	if err := t.judgeSequence(d.DataSN); err != nil {
+		return err
 	}
 	t.dataIns++
 	r.Data = append(r.Data, p.Data...)
@@ -217,7 +222,7 @@ func (t *Task) onDataIn(p *PDU) error {
 		t.burst = 0
 	}
 	if !d.HasStatus {
-		return t.c.Session.advance(d.ExpCmdSN, d.MaxCmdSN)
+		return t.c.judge(t.c.Session.advance(d.ExpCmdSN, d.MaxCmdSN))
 	}
 	r.Collapsed, r.Status = true, d.Status
 	r.Overflow, r.Underflow, r.Residual = d.Overflow, d.Underflow, d.Residual
@@ -226,6 +231,20 @@ func (t *Task) onDataIn(p *PDU) error {
 		return err
 	}
 	return t.judgeResidual()
+}
+
+// judgeSequence holds the number of a Data-In and the length of its sequence against
+// the rules.
+func (t *Task) judgeSequence(dataSN uint32) error {
+	if dataSN != t.dataIns {
+		if err := t.c.judge(violation("11.7.5", "DataSN %d, expected %d", dataSN, t.dataIns)); err != nil {
+			return err
+		}
+	}
+	if limit := t.c.Session.Parameters.MaxBurstLength; t.burst > limit {
+		return t.c.judge(violation("13.13", "a sequence of %d bytes, MaxBurstLength is %d", t.burst, limit))
+	}
+	return nil
 }
 
 func (t *Task) onR2T(p *PDU) error {
@@ -270,10 +289,14 @@ func (t *Task) onSCSIResponse(p *PDU) error {
 		return err
 	}
 	if sent := t.dataIns + uint32(len(t.R2Ts)); m.Response == iscsi.ResponseCompleted && m.ExpDataSN != sent {
-		return violation("11.4.8", "ExpDataSN %d after %d Data-In and R2T", m.ExpDataSN, sent)
+		if err := t.c.judge(violation("11.4.8", "ExpDataSN %d after %d Data-In and R2T", m.ExpDataSN, sent)); err != nil {
+			return err
+		}
 	}
 	if t.burst != 0 {
-		return violation("11.7.1", "the last Data-In before the SCSI Response is not final")
+		if err := t.c.judge(violation("11.7.1", "the last Data-In before the SCSI Response is not final")); err != nil {
+			return err
+		}
 	}
 	return t.judgeResidual()
 }
@@ -288,7 +311,7 @@ func (t *Task) judgeResidual() error {
 	if r.Underflow && int(r.Residual) == missing || !r.Underflow && missing == 0 {
 		return nil
 	}
-	return violation("11.4.5", "%d of %d bytes read, underflow %v, residual %d", len(r.Data), t.expected(), r.Underflow, r.Residual)
+	return t.c.judge(violation("11.4.5", "%d of %d bytes read, underflow %v, residual %d", len(r.Data), t.expected(), r.Underflow, r.Residual))
 }
 
 // SenseCode returns the sense key and the additional sense code with its qualifier,

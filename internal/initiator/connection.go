@@ -21,6 +21,13 @@ type Options struct {
 	Timeout    time.Duration // of each wait; 0: DefaultTimeout
 	ReadBuffer int           // bytes of the socket's receive buffer; 0: the system's choice
 	Local      net.Addr      // where it comes from; nil: the system's choice
+
+	// Forgive notes a violation in Connection.Violations and goes on, where the account
+	// of the connection stays whole, and bounds what an evil target may make this side
+	// remember: for whoever examines a target that nobody knows.
+	Forgive bool
+	// Until is when every wait ends, whatever is being waited for; zero: never.
+	Until time.Time
 }
 
 // A Connection is one iSCSI connection, seen from the initiator. It is used by one
@@ -35,6 +42,12 @@ type Connection struct {
 
 	// MaxRecv is the MaxRecvDataSegmentLength that this side declared, MaxSend the target's.
 	MaxRecv, MaxSend int
+
+	Until   time.Time // as Options have it
+	Forgive bool      // as Options have it
+
+	// Violations are those that were forgiven.
+	Violations []*Violation
 
 	// IgnorePings leaves the target's NOP-Ins without an answer.
 	IgnorePings bool
@@ -66,7 +79,7 @@ func Dial(addr string, o Options) (*Connection, error) {
 	if o.Timeout == 0 {
 		o.Timeout = DefaultTimeout
 	}
-	d := net.Dialer{Timeout: o.Timeout, LocalAddr: o.Local}
+	d := net.Dialer{Timeout: o.Timeout, Deadline: o.Until, LocalAddr: o.Local}
 	if o.ReadBuffer > 0 {
 		d.Control = func(_, _ string, raw syscall.RawConn) error {
 			var err error
@@ -88,8 +101,17 @@ func Dial(addr string, o Options) (*Connection, error) {
 func newConnection(nc net.Conn, o Options) *Connection {
 	return &Connection{
 		Session: &Session{Parameters: DefaultParameters()}, Timeout: o.Timeout, net: nc, reader: bufio.NewReader(nc),
-		MaxRecv: 8192, MaxSend: 8192, tasks: map[uint32]*Task{},
+		MaxRecv: 8192, MaxSend: 8192, tasks: map[uint32]*Task{}, Forgive: o.Forgive, Until: o.Until,
 	}
+}
+
+// deadline is when a wait that begins now ends.
+func (c *Connection) deadline() time.Time {
+	end := time.Now().Add(c.Timeout)
+	if !c.Until.IsZero() && c.Until.Before(end) {
+		return c.Until
+	}
+	return end
 }
 
 // Close closes the connection without a word, as a cut cable or a killed host does
@@ -119,7 +141,7 @@ func (c *Connection) Send(p *PDU, faults Faults) error {
 
 // SendBytes sends bytes as they are.
 func (c *Connection) SendBytes(wire []byte) error {
-	if err := c.net.SetWriteDeadline(time.Now().Add(c.Timeout)); err != nil {
+	if err := c.net.SetWriteDeadline(c.deadline()); err != nil {
 		return err
 	}
 	_, err := c.net.Write(wire)
@@ -129,7 +151,7 @@ func (c *Connection) SendBytes(wire []byte) error {
 // Receive reads the next PDU, checks its form and digests, and does nothing else.
 // io.EOF says that the target closed the connection between two PDUs.
 func (c *Connection) Receive() (*PDU, error) {
-	if err := c.net.SetReadDeadline(time.Now().Add(c.Timeout)); err != nil {
+	if err := c.net.SetReadDeadline(c.deadline()); err != nil {
 		return nil, err
 	}
 	p, err := readPDU(c.reader, c.Digests, max(c.MaxRecv, 8192))
@@ -142,8 +164,7 @@ func (c *Connection) Receive() (*PDU, error) {
 // WaitClosed reads and drops what comes until the target closes the connection. It
 // fails when that does not happen within the time that every wait has.
 func (c *Connection) WaitClosed() error {
-	deadline := time.Now().Add(c.Timeout)
-	if err := c.net.SetReadDeadline(deadline); err != nil {
+	if err := c.net.SetReadDeadline(c.deadline()); err != nil {
 		return err
 	}
 	_, err := io.Copy(io.Discard, c.reader)

@@ -26,7 +26,9 @@ func (c *Connection) SendTargets(which string) ([]Target, error) {
 			last.Addresses = append(last.Addresses, kv.Value)
 		case kv.Key == "TargetAlias" && len(targets) > 0:
 		default:
-			return nil, violation("appendix C", "%s=%s in a SendTargets answer", kv.Key, kv.Value)
+			if err := c.judge(violation("appendix C", "%s=%s in a SendTargets answer", kv.Key, kv.Value)); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return targets, nil

@@ -1,6 +1,7 @@
-// Package initiator is a small iSCSI initiator for tests. It speaks RFC 7143 well
-// enough to move data with every combination of keys, and it can be wrong on
-// purpose: sequence numbers, tags, lengths, digests, order, silence.
+// Package initiator is a small iSCSI initiator for whoever judges a target: the tests,
+// and package doctor. It speaks RFC 7143 well enough to move data with every combination
+// of keys, and it can be wrong on purpose: sequence numbers, tags, lengths, digests,
+// order, silence.
 //
 // # How a test reads
 //
@@ -26,5 +27,6 @@
 // While it reads, a Connection holds the target to what RFC 7143 demands of every
 // PDU: StatSN (4.2.2.2), ExpCmdSN and MaxCmdSN (4.2.2.1), DataSN, R2TSN, offsets,
 // bursts and segment lengths (11.7, 11.8), ExpDataSN (11.4.8), both digests. What
-// breaks a rule comes back as a *Violation that names the clause.
+// breaks a rule comes back as a *Violation that names the clause, or is noted and
+// forgiven (Options.Forgive).
 package initiator

@@ -296,7 +296,9 @@ func (e *exchange) receive() (r iscsi.LoginResponse, data []byte, err error) {
 	case r.ISID != e.l.ISID:
 		return r, nil, violation("11.13", "ISID %v in the answer to %v", r.ISID, e.l.ISID)
 	case !first && r.StatSN != e.c.ExpStatSN:
-		return r, nil, violation("4.2.2.2", "StatSN %d of a Login Response, expected %d", r.StatSN, e.c.ExpStatSN)
+		if err := e.c.judge(violation("4.2.2.2", "StatSN %d of a Login Response, expected %d", r.StatSN, e.c.ExpStatSN)); err != nil {
+			return r, nil, err
+		}
 	case r.VersionActive != iscsi.VersionRFC7143:
 		return r, nil, violation("11.13.2", "active version %d", r.VersionActive)
 	}
@@ -318,7 +320,7 @@ func (e *exchange) settle() error {
 				}
 				c.MaxSend = int(n)
 			}
-			if err := s.Parameters.take(kv); err != nil {
+			if err := c.judge(s.Parameters.take(kv)); err != nil {
 				return err
 			}
 		}
@@ -326,7 +328,9 @@ func (e *exchange) settle() error {
 	for _, kv := range e.l.Keys {
 		rule, known := iscsi.LookupKey(kv.Key)
 		if _, ok := answers[kv.Key]; !ok && (!known || rule.Kind.Negotiated()) {
-			return violation("6.2", "no answer to %s=%s", kv.Key, kv.Value)
+			if err := c.judge(violation("6.2", "no answer to %s=%s", kv.Key, kv.Value)); err != nil {
+				return err
+			}
 		}
 		if n, err := iscsi.ParseNumber(kv.Value); kv.Key == "MaxRecvDataSegmentLength" && err == nil {
 			c.MaxRecv = int(n)

@@ -115,6 +115,9 @@ func (c *Connection) SNACK(r iscsi.SNACK) error {
 	return c.Send(&p, 0)
 }
 
+// maxText is how many bytes an answer to a text exchange has at most.
+const maxText = 1 << 20
+
 // Text runs a text exchange: it sends pairs, split by the C bit into pieces of split
 // bytes if split is not 0, and puts the pieces of the answer together.
 func (c *Connection) Text(split int, pairs ...iscsi.KeyValue) ([]iscsi.KeyValue, error) {
@@ -140,9 +143,11 @@ func (c *Connection) Text(split int, pairs ...iscsi.KeyValue) ([]iscsi.KeyValue,
 		if err := m.Unmarshal(&r.BHS); err != nil {
 			return nil, err
 		}
-		answer = append(answer, r.Data...)
+		if answer = append(answer, r.Data...); len(answer) > maxText {
+			return nil, fmt.Errorf("a text of more than %d bytes", maxText)
+		}
 		if m.Final {
-			return iscsi.ParseText(answer, iscsi.TextLimits{Bytes: 1 << 20, Pairs: 65536})
+			return iscsi.ParseText(answer, iscsi.TextLimits{Bytes: maxText, Pairs: 65536})
 		}
 		transfer = m.TargetTransferTag
 	}

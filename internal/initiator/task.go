@@ -36,7 +36,7 @@ func (t *Task) Done() bool { return t.done }
 
 // await reads until t has ended.
 func (t *Task) await() error {
-	deadline := time.Now().Add(t.c.Timeout)
+	deadline := t.c.deadline()
 	for !t.done {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%v with tag %08x has no end after %v", t.opcode, t.Tag, t.c.Timeout)
@@ -81,6 +81,9 @@ func (c *Connection) Pump() error {
 	p, err := c.Receive()
 	if err != nil {
 		return err
+	}
+	if n := len(c.Async) + len(c.Rejects) + len(c.Pings); c.Forgive && n > maxUnasked {
+		return fmt.Errorf("the target has sent %d PDUs that nobody asked for", n)
 	}
 	switch p.BHS.Opcode() {
 	case iscsi.OpNopIn:
@@ -152,12 +155,15 @@ func (c *Connection) account(p *PDU, status bool) error {
 		return err
 	}
 	if fields.StatSN != c.ExpStatSN {
-		return violation("4.2.2.2", "StatSN %d of %v, expected %d", fields.StatSN, p.BHS.Opcode(), c.ExpStatSN)
+		if err := c.judge(violation("4.2.2.2", "StatSN %d of %v, expected %d", fields.StatSN, p.BHS.Opcode(), c.ExpStatSN)); err != nil {
+			return err
+		}
+		c.ExpStatSN = fields.StatSN
 	}
 	if status {
 		c.ExpStatSN++
 	}
-	return c.Session.advance(fields.ExpCmdSN, fields.MaxCmdSN)
+	return c.judge(c.Session.advance(fields.ExpCmdSN, fields.MaxCmdSN))
 }
 
 func (c *Connection) onNopIn(p *PDU) error {
