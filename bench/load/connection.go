@@ -10,7 +10,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/isantarget/isantarget/internal/initiator"
 	"github.com/isantarget/isantarget/iscsi"
+	"github.com/isantarget/isantarget/scsi"
 )
 
 // silence is how long a target may leave commands unanswered.
@@ -50,6 +52,7 @@ type connection struct {
 
 	out     outbox
 	waiting bool // for room in the socket
+	sense   [64]byte
 	in      inbox
 }
 
@@ -178,6 +181,10 @@ func (c *connection) begin() error {
 	if c.digests && n > 0 {
 		in.short = iscsi.DigestLength
 	}
+	if h.Opcode() == iscsi.OpSCSIResponse {
+		c.sense = [64]byte{}
+		in.into = c.sense[:]
+	}
 	if h.Opcode() != iscsi.OpDataIn {
 		return nil
 	}
@@ -246,9 +253,35 @@ func (c *connection) status(h *iscsi.BHS, whole bool) error {
 	}
 	c.expStatSN = binary.BigEndian.Uint32(h[24:]) + 1
 	good := whole && h[3] == 0 && h[1]&6 == 0 && (s.write || s.got == c.g.Block)
+	if !good && c.g.firstError == "" {
+		c.g.firstError = c.ending(h, s)
+	}
 	c.free = append(c.free, tag)
 	c.g.ended(c, s, good)
 	return nil
+}
+
+// ending says how a command ended that did not end well.
+func (c *connection) ending(h *iscsi.BHS, s *slot) string {
+	name := "READ (10)"
+	if s.write {
+		name = "WRITE (10)"
+	}
+	r := initiator.Result{Status: h[3]}
+	if n := int(binary.BigEndian.Uint16(c.sense[:])); h.Opcode() == iscsi.OpSCSIResponse && n <= len(c.sense)-2 {
+		r.Sense = c.sense[2 : 2+n]
+	}
+	key, code := r.SenseCode()
+	text := fmt.Sprintf("%s of block %d: status %v", name, c.g.first+s.block, scsi.Status(r.Status))
+	switch {
+	case h.Opcode() == iscsi.OpSCSIResponse && h[2] != 0:
+		return fmt.Sprintf("%s of block %d: iSCSI response %02Xh", name, c.g.first+s.block, h[2])
+	case r.Sense != nil && key != 0:
+		return fmt.Sprintf("%s, %v, %v", text, scsi.SenseKey(key), scsi.SenseCode(code))
+	case r.Status == 0:
+		return fmt.Sprintf("%s, and %d of %d bytes", text, s.got, c.g.Block)
+	}
+	return text
 }
 
 func (c *connection) answerPing(h *iscsi.BHS) {
@@ -285,7 +318,7 @@ func (c *connection) issue(tag uint32, s *slot) {
 		InitiatorTaskTag: tag, Length: uint32(n), CmdSN: c.cmdSN, ExpStatSN: c.expStatSN,
 	}
 	p.CDB[0] = 0x28
-	binary.BigEndian.PutUint32(p.CDB[2:], uint32(s.block*int64(n)/c.g.blockSize))
+	binary.BigEndian.PutUint32(p.CDB[2:], uint32((c.g.first+s.block)*int64(n)/c.g.blockSize))
 	binary.BigEndian.PutUint16(p.CDB[7:], uint16(int64(n)/c.g.blockSize))
 	immediate, unsolicited := 0, 0
 	if s.write {

@@ -18,6 +18,7 @@ type generator struct {
 	Options
 	run         uint64
 	blockSize   int64 // of the unit, bytes
+	first       int64 // block of Options.Block bytes where the part that is used begins
 	blocks      int64 // of Options.Block bytes
 	readShare   int
 	random      *rand.PCG
@@ -26,9 +27,14 @@ type generator struct {
 	from, to    time.Duration // what is measured, on our clock
 	latency     histogram
 	errors      uint64
+	firstError  string
+	total       uint64 // commands that have ended
+	reads       uint64 // of those measured
+	told        time.Duration
+	toldTotal   uint64
 	inFlight    int
 	stamps      stamps
-	stop        bool
+	drained     bool  // no new commands are made
 	readBack    int64 // the next block to be read back; -1: not yet
 	epoll       int
 	events      [64]unix.EpollEvent
@@ -43,6 +49,9 @@ func Run(o Options) (Result, error) {
 	}
 	g := &generator{Options: o, run: rand.Uint64(), random: rand.NewPCG(rand.Uint64(), rand.Uint64()), began: time.Now(), epoll: -1, readBack: -1}
 	g.readShare, _ = o.Mode.readShare()
+	if o.ReadShare != nil {
+		g.readShare = *o.ReadShare
+	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := g.enter(); err != nil {
@@ -92,6 +101,9 @@ func (g *generator) prepare() error {
 			if err != nil {
 				return err
 			}
+			if size, err = g.part(size); err != nil {
+				return err
+			}
 			g.blockSize, g.blocks = block, size/int64(g.Block)
 			if int64(g.Block)%block != 0 || g.blocks < int64(2*g.Depth*g.Connections) {
 				return fmt.Errorf("a unit of %d bytes in blocks of %d is too small or too coarse for this load", size, block)
@@ -111,6 +123,18 @@ func (g *generator) prepare() error {
 		g.stamps = stamps{run: g.run, generations: make([]uint32, g.blocks), busy: make([]bool, g.blocks)}
 	}
 	return g.watch()
+}
+
+// part is how many bytes of a unit of size bytes are used.
+func (g *generator) part(size int64) (int64, error) {
+	if g.First >= size || g.Length > size-g.First {
+		return 0, fmt.Errorf("the part that is to be used ends behind the unit of %d bytes", size)
+	}
+	g.first = g.First / int64(g.Block)
+	if g.Length > 0 {
+		return g.Length, nil
+	}
+	return size - g.First, nil
 }
 
 // watch has epoll look at the connections if there are several.
@@ -144,7 +168,7 @@ func (g *generator) now() time.Duration { return time.Since(g.began) }
 
 // choose decides what the next command of c does; false: nothing now.
 func (g *generator) choose(c *connection, s *slot) bool {
-	if g.stop || !g.pick(c, s) {
+	if g.drained || !g.pick(c, s) {
 		return false
 	}
 	if g.Verify {
@@ -194,8 +218,12 @@ func (g *generator) ended(c *connection, s *slot, good bool) {
 	if !good {
 		g.errors++
 	}
+	g.total++
 	if now := g.at; now >= g.from && now < g.to {
 		c.done++
+		if !s.write {
+			g.reads++
+		}
 		g.latency.add(now - s.start)
 	}
 }
@@ -231,13 +259,13 @@ func (g *generator) measure() (Result, error) {
 		}
 	}
 	err = g.drain()
-	r.Errors, r.Verified, r.Corrupt = g.errors, g.stamps.checked, g.stamps.corrupt
+	r.Errors, r.FirstError, r.Total, r.Verified, r.Corrupt = g.errors, g.firstError, g.total, g.stamps.checked, g.stamps.corrupt
 	return r, err
 }
 
 // drain waits for what is in flight, and reads back what was written if that is to be verified.
 func (g *generator) drain() error {
-	g.stop = true
+	g.drained = true
 	for g.inFlight > 0 {
 		if err := g.turn(); err != nil {
 			return err
@@ -246,7 +274,7 @@ func (g *generator) drain() error {
 	if !g.Verify {
 		return nil
 	}
-	g.stop, g.readBack = false, 0
+	g.drained, g.readBack = false, 0
 	for _, c := range g.connections {
 		if err := g.refill(c); err != nil {
 			return err
@@ -265,15 +293,35 @@ func (g *generator) until(end time.Duration) error {
 		if err := g.turn(); err != nil {
 			return err
 		}
+		if g.Progress != nil && g.at-g.told >= time.Second {
+			g.tell()
+		}
+		select {
+		case <-g.Stop:
+			return nil
+		default:
+		}
 	}
 	return nil
+}
+
+// tell says how it goes.
+func (g *generator) tell() {
+	p := Progress{WarmUp: g.from > g.at, Elapsed: g.at, P99: float64(g.latency.percentile(0.99).Nanoseconds()) / 1e3, Errors: g.errors}
+	if !p.WarmUp {
+		p.Elapsed -= g.from
+	}
+	p.PerSecond = float64(g.total-g.toldTotal) / (g.at - g.told).Seconds()
+	p.BytesPerSecond = p.PerSecond * float64(g.Block)
+	g.told, g.toldTotal = g.at, g.total
+	g.Progress(p)
 }
 
 func (g *generator) result(used machine.CPU, seconds float64) Result {
 	h := &g.latency
 	micros := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 }
 	r := Result{
-		Seconds: seconds, Commands: h.count, PerSecond: float64(h.count) / seconds, BytesPerSecond: float64(h.count) * float64(g.Block) / seconds,
+		Seconds: seconds, Commands: h.count, Reads: g.reads, Writes: h.count - g.reads, PerSecond: float64(h.count) / seconds, BytesPerSecond: float64(h.count) * float64(g.Block) / seconds,
 		Mean: micros(h.mean()), P50: micros(h.percentile(0.5)), P99: micros(h.percentile(0.99)), P999: micros(h.percentile(0.999)), Max: micros(h.max),
 		LoadCPU: used.Self / seconds, TargetCPU: used.Process / seconds, OtherCPU: used.Other() / seconds, Stolen: used.Stolen / seconds,
 	}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/isantarget/isantarget/internal/initiator"
 	"github.com/isantarget/isantarget/iscsi"
 )
 
@@ -36,7 +37,7 @@ func (s stream) Read(p []byte) (int, error) {
 	}
 }
 
-// login opens the session: the security stage without authentication, then the operational one.
+// login opens the session: the security stage, then the operational one.
 func (c *connection) login() error {
 	fd, err := dial(c.g.Address)
 	if err != nil {
@@ -50,8 +51,11 @@ func (c *connection) login() error {
 	}
 	// A name of its own for every few connections, for targets that bound the sessions of an initiator.
 	name := fmt.Sprintf("iqn.2026-11.org.isantarget.bench:load-%d", c.index/8)
-	keys, err := c.stage(iscsi.SecurityNegotiation, []iscsi.KeyValue{
-		{Key: "InitiatorName", Value: name}, {Key: "SessionType", Value: "Normal"}, {Key: "TargetName", Value: c.g.Target}, {Key: "AuthMethod", Value: "None"},
+	if c.g.Initiator != "" {
+		name = c.g.Initiator
+	}
+	keys, err := c.authenticate([]iscsi.KeyValue{
+		{Key: "InitiatorName", Value: name}, {Key: "SessionType", Value: "Normal"}, {Key: "TargetName", Value: c.g.Target},
 	})
 	if err != nil {
 		return err
@@ -105,35 +109,77 @@ func (c *connection) stage(csg iscsi.Stage, keys []iscsi.KeyValue) ([]iscsi.KeyV
 	text := iscsi.AppendText(nil, keys...)
 	var answers []iscsi.KeyValue
 	for range 5 {
-		p := iscsi.LoginRequest{
-			Transit: true, CSG: csg, NSG: nsg, ISID: iscsi.ISID{0x80, byte(c.index >> 8), byte(c.index), 0, byte(c.g.run >> 8), byte(c.g.run)},
-			InitiatorTaskTag: 0, CmdSN: c.cmdSN, ExpStatSN: c.expStatSN,
-		}
-		var h iscsi.BHS
-		p.Marshal(&h)
-		answer, data, err := c.exchange(&h, text)
-		if err != nil {
-			return nil, err
-		}
-		var r iscsi.LoginResponse
-		if err := r.Unmarshal(answer); err != nil {
-			return nil, err
-		}
-		if r.Status != iscsi.LoginSuccess {
-			return nil, fmt.Errorf("login refused: %v", r.Status)
-		}
-		c.expStatSN, c.maxCmdSN = r.StatSN+1, r.MaxCmdSN
-		said, err := iscsi.ParseText(data, iscsi.TextLimits{})
+		said, transit, err := c.step(csg, &nsg, text)
 		if err != nil {
 			return nil, err
 		}
 		answers = append(answers, said...)
-		if r.Transit {
+		if transit {
 			return answers, nil
 		}
 		text = nil
 	}
 	return nil, errors.New("the target does not end the login stage")
+}
+
+// authenticate runs the security stage: by CHAP with MD5 (RFC 7143 12.1.3), if there is a secret.
+func (c *connection) authenticate(keys []iscsi.KeyValue) ([]iscsi.KeyValue, error) {
+	const csg = iscsi.SecurityNegotiation
+	if c.g.Secret == "" {
+		return c.stage(csg, append(keys, iscsi.KeyValue{Key: "AuthMethod", Value: "None"}))
+	}
+	if _, _, err := c.step(csg, nil, iscsi.AppendText(nil, append(keys, iscsi.KeyValue{Key: "AuthMethod", Value: "CHAP"})...)); err != nil {
+		return nil, err
+	}
+	said, _, err := c.step(csg, nil, iscsi.AppendText(nil, iscsi.KeyValue{Key: "CHAP_A", Value: initiator.CHAPMD5}))
+	if err != nil {
+		return nil, err
+	}
+	answers := map[string]string{}
+	for _, kv := range said {
+		answers[kv.Key] = kv.Value
+	}
+	id, err := iscsi.ParseNumber(answers["CHAP_I"])
+	if err != nil || answers["CHAP_A"] != initiator.CHAPMD5 {
+		return nil, fmt.Errorf("the target does not run CHAP with MD5: CHAP_A=%s, CHAP_I=%s", answers["CHAP_A"], answers["CHAP_I"])
+	}
+	challenge, err := iscsi.ParseBinary(answers["CHAP_C"], 1024)
+	if err != nil {
+		return nil, fmt.Errorf("CHAP_C: %w", err)
+	}
+	response, err := initiator.CHAPResponse(initiator.CHAPMD5, byte(id), c.g.Secret, challenge)
+	if err != nil {
+		return nil, err
+	}
+	return c.stage(csg, []iscsi.KeyValue{{Key: "CHAP_N", Value: c.g.User}, {Key: "CHAP_R", Value: iscsi.FormatHex(response)}})
+}
+
+// step sends one Login Request, and gives what its answer says and whether the stage is
+// over. nsg asks for that.
+func (c *connection) step(csg iscsi.Stage, nsg *iscsi.Stage, text []byte) (said []iscsi.KeyValue, transit bool, err error) {
+	p := iscsi.LoginRequest{
+		CSG: csg, ISID: iscsi.ISID{0x80, byte(c.index >> 8), byte(c.index), 0, byte(c.g.run >> 8), byte(c.g.run)},
+		InitiatorTaskTag: 0, CmdSN: c.cmdSN, ExpStatSN: c.expStatSN,
+	}
+	if nsg != nil {
+		p.Transit, p.NSG = true, *nsg
+	}
+	var h iscsi.BHS
+	p.Marshal(&h)
+	answer, data, err := c.exchange(&h, text)
+	if err != nil {
+		return nil, false, err
+	}
+	var r iscsi.LoginResponse
+	if err := r.Unmarshal(answer); err != nil {
+		return nil, false, err
+	}
+	if r.Status != iscsi.LoginSuccess {
+		return nil, false, fmt.Errorf("login refused: %v", r.Status)
+	}
+	c.expStatSN, c.maxCmdSN = r.StatSN+1, r.MaxCmdSN
+	said, err = iscsi.ParseText(data, iscsi.TextLimits{})
+	return said, r.Transit, err
 }
 
 // exchange sends a PDU without digests and reads the next one.

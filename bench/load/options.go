@@ -49,6 +49,27 @@ type Options struct {
 	Verify      bool          // stamp each sector that is written, check each that is read, and read back at the end
 	Observe     int           // PID of the process whose CPU and memory is reported; 0: none
 	Namespace   int           // PID of a process in whose network namespace to connect; 0: this one
+
+	ReadShare     *int  // how many of 100 commands read; nil: as Mode says
+	First, Length int64 // the part of the unit that is used, bytes; Length 0: from First to its end
+
+	Initiator    string // iSCSI name; empty: names of our own
+	User, Secret string // for CHAP (MD5); an empty secret: none
+
+	// Progress, if set, hears every second how it goes. It must not take long.
+	Progress func(Progress)
+	// Stop, if set, ends the measurement when it is closed.
+	Stop <-chan struct{}
+}
+
+// A Progress is how a run goes.
+type Progress struct {
+	WarmUp         bool
+	Elapsed        time.Duration // of the warm-up, or of the measurement
+	PerSecond      float64       // commands, since it was told last
+	BytesPerSecond float64       // likewise
+	P99            float64       // microseconds, of all that was measured yet
+	Errors         uint64
 }
 
 func (o Options) check() error {
@@ -60,6 +81,14 @@ func (o Options) check() error {
 	case o.Time <= 0:
 		return fmt.Errorf("a measurement of %v", o.Time)
 	}
-	_, err := o.Mode.readShare()
-	return err
+	if _, err := o.Mode.readShare(); err != nil {
+		return err
+	}
+	switch {
+	case o.ReadShare != nil && (*o.ReadShare < 0 || *o.ReadShare > 100):
+		return fmt.Errorf("%d of 100 commands read; it is 0 to 100", *o.ReadShare)
+	case o.First < 0 || o.Length < 0 || o.First%int64(o.Block) != 0:
+		return fmt.Errorf("a part of %d bytes from byte %d on; it begins at a multiple of the block of %d", o.Length, o.First, o.Block)
+	}
+	return nil
 }

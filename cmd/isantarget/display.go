@@ -33,12 +33,17 @@ type display struct {
 }
 
 func newDisplay(w io.Writer) *display {
-	d := &display{w: w, told: time.Now()}
-	if f, ok := w.(*os.File); ok {
-		_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-		d.terminal = err == nil
+	return &display{w: w, told: time.Now(), terminal: isTerminal(w)}
+}
+
+// isTerminal tells whether somebody watches w.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
 	}
-	return d
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
 }
 
 // update shows how a job is.

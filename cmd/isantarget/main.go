@@ -8,6 +8,8 @@
 //	isantarget lun create NAME --size 100GiB --target IQN
 //	isantarget status                     what runs, at one glance
 //	isantarget export                     all of it as one file
+//	isantarget doctor [URL]               what is wrong with a target, ours or another's
+//	isantarget bench URL                  how fast it is
 //
 // And more nouns with their verbs: target, store, portal, initiator, snapshot, session, reservation, job.
 // Errors are one line each on standard error, and the exit status is 1.
@@ -41,10 +43,22 @@ func run(args []string, stdout, stderr io.Writer) int {
 			fmt.Fprintf(stderr, "isantarget: %s\n", strings.TrimSuffix(line, "\n"))
 		}
 	}
+	var exit *exitError
+	if errors.As(err, &exit) {
+		return exit.status
+	}
 	return 1
 }
 
-// errLogged is a failure of which the log has told all.
+// An exitError ends the program with another status than 1.
+type exitError struct {
+	status int
+	error
+}
+
+func (e *exitError) Unwrap() error { return e.error }
+
+// errLogged is a failure of which the log, or what was printed, has told all.
 var errLogged = errors.New("see the log")
 
 func application(stdout, stderr io.Writer) *cli.App {
@@ -61,7 +75,7 @@ func application(stdout, stderr io.Writer) *cli.App {
 		Commands: []*cli.Command{
 			serveCommand(), checkCommand(), importCommand(), planCommand(), applyCommand(), reloadCommand(), exportCommand(), statusCommand(), eventsCommand(),
 			targetCommand(), lunCommand(), storeCommand(), portalCommand(), initiatorCommand(), sessionCommand(), reservationCommand(), snapshotCommand(), jobCommand(),
-			healthcheckCommand(), completionCommand(), manCommand(), versionCommand(),
+			doctorCommand(), benchCommand(), healthcheckCommand(), completionCommand(), manCommand(), versionCommand(),
 		},
 	}
 	app.OnUsageError = usageError

@@ -49,10 +49,11 @@ func rules() []rule {
 		{of: "internal/loopdevice", ext: []string{sys}},
 		{of: "provision", own: []string{"configs", "target", "iscsi", "scsi", "scsi/*", "backstore", "backstore/*", "state", "job", "meter"}, ext: []string{logrus, sys, humanize}},
 		{of: "admin", own: []string{"configs", "provision", "job", "meter", "guess"}, ext: []string{logrus, sys}},
+		{of: "doctor", own: []string{"iscsi", "scsi", "internal/initiator", "admin", "provision"}, ext: []string{sys, humanize}},
 		{of: "cmd/*", own: []string{"..."}, ext: []string{toml, cli, logrus, systemd, sys, humanize, bar}},
 		{of: "bench", own: []string{"bench/*"}, ext: []string{sys}},
 		{of: "bench/chart", own: []string{"bench/*"}, ext: []string{charts}},
-		{of: "bench/*", own: []string{"bench/*", "iscsi"}, ext: []string{sys}},
+		{of: "bench/*", own: []string{"bench/*", "iscsi", "scsi", "internal/initiator"}, ext: []string{sys}},
 		{of: "test/*", own: []string{"..."}, ext: []string{sys}},
 	}
 }
