@@ -10,5 +10,5 @@
 // process (which also proves that the ledger can tell: a layer that lies about its
 // flushes is found); in a real file system below the daemon, which is shut down so that
 // what it had not written is lost; and in the daemon, by SIGKILL, where nothing that was
-// acknowledged may be lost at all.
+// acknowledged may be lost at all. A whole machine is what test/outage cuts off.
 package powercut

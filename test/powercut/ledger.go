@@ -23,6 +23,9 @@ type Ledger struct {
 
 	blocks []history
 	last   Value
+	// Remember keeps what was sent to each block, for Held, until Settle.
+	Remember bool
+
 	// Promises counts blocks whose value was promised, Survivors those that held another
 	// of the values that they might.
 	Promises, Survivors int
@@ -32,6 +35,7 @@ type Ledger struct {
 type history struct {
 	durable Value
 	since   []written // oldest first
+	ever    []Value   // since Settle, if they are remembered
 }
 
 type written struct {
@@ -77,6 +81,9 @@ func (l *Ledger) Sent(at, n int, v Value) {
 	for i := range l.blocks[at : at+n] {
 		b := &l.blocks[at+i]
 		b.since = append(b.since, written{value: v})
+		if l.Remember {
+			b.ever = append(b.ever, v)
+		}
 	}
 }
 
@@ -130,7 +137,37 @@ func (l *Ledger) Verify(p []byte) (wrong []string) {
 		default:
 			l.Survivors++
 		}
-		*b = history{durable: v}
+		*b = history{durable: v, ever: b.ever}
+	}
+	return wrong
+}
+
+// Settle notes that the blocks hold p, by another account than this ledger's, and durably.
+func (l *Ledger) Settle(p []byte) error {
+	for i := range l.blocks {
+		v, err := l.valueOf(p[i*l.BlockSize:(i+1)*l.BlockSize], l.First+uint32(i))
+		if err != nil {
+			return err
+		}
+		l.blocks[i] = history{durable: v}
+		if l.Remember {
+			l.blocks[i].ever = []Value{v}
+		}
+	}
+	return nil
+}
+
+// Held says what is wrong with p, all blocks as they may have been at some moment since
+// Settle.
+func (l *Ledger) Held(p []byte) (wrong []string) {
+	for i := range l.blocks {
+		v, err := l.valueOf(p[i*l.BlockSize:(i+1)*l.BlockSize], l.First+uint32(i))
+		if err == nil && !slices.Contains(l.blocks[i].ever, v) {
+			err = fmt.Errorf("block %d held value %d at no moment, but %v", l.First+uint32(i), v, l.blocks[i].ever)
+		}
+		if err != nil {
+			wrong = append(wrong, err.Error())
+		}
 	}
 	return wrong
 }

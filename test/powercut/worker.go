@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
+	"time"
 
 	"github.com/isantarget/isantarget/internal/initiator"
 	"github.com/isantarget/isantarget/iscsi"
@@ -29,7 +30,7 @@ type Worker struct {
 // Login logs in, and takes the unit attentions of the new nexus.
 func (w *Worker) Login() error {
 	w.Close()
-	c, err := initiator.Dial(w.Address, initiator.Options{})
+	c, err := initiator.Dial(w.Address, initiator.Options{Timeout: time.Minute}) // guests are slow on a busy machine
 	if err != nil {
 		return err
 	}
@@ -198,8 +199,16 @@ func (w *Worker) send(at, n int) (request, error) {
 
 // Check reads all blocks and says what is wrong with them.
 func (w *Worker) Check() (wrong []string, err error) {
+	all, err := w.Read()
+	if err != nil {
+		return nil, err
+	}
+	return w.Verify(all), nil
+}
+
+// Read reads all blocks.
+func (w *Worker) Read() (all []byte, err error) {
 	const piece = 128 // blocks
-	var all []byte
 	for at := 0; at < w.Blocks(); at += piece {
 		n := min(piece, w.Blocks()-at)
 		for tries := 0; ; tries++ {
@@ -216,5 +225,5 @@ func (w *Worker) Check() (wrong []string, err error) {
 			}
 		}
 	}
-	return w.Verify(all), nil
+	return all, nil
 }
