@@ -2,7 +2,7 @@
 
 TALLY = go run ./test/tally
 
-.PHONY: bench benchstat help test check unit fuzz e2e daemon image-test protocol powercut qemu conformance guest cluster build image clean
+.PHONY: bench benchstat help test check unit fuzz e2e daemon image-test protocol powercut outage qemu conformance guest cluster build image clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -20,7 +20,7 @@ fuzz: ## each fuzz target for a moment
 	@$(TALLY) fuzz
 
 e2e: ## every end to end test
-	@$(TALLY) daemon image protocol powercut qemu conformance guest cluster
+	@$(TALLY) daemon image protocol powercut outage qemu conformance guest cluster
 
 daemon: ## the daemon as a process: stop, kill, refusals
 	@$(TALLY) daemon
@@ -33,6 +33,9 @@ protocol: ## clause by clause, by initiators that can be wrong, and by many at o
 
 powercut: ## the plug is pulled: below the store, in a real file system, and by SIGKILL
 	@$(TALLY) powercut
+
+outage: ## the power of a machine is cut that serves from its own disk; ISANTARGET_TEST_OUTAGES=100 for that many times
+	@$(TALLY) outage
 
 qemu: ## qemu-img and qemu-io on iscsi:// disks
 	@$(TALLY) qemu

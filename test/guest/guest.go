@@ -120,24 +120,30 @@ func (g *Guest) awaitBoot(t testing.TB) {
 	}
 }
 
-// arguments are QEMU's: a machine without firmware and PCI, which boots in seconds under emulation.
-func arguments(t testing.TB, image, share string, m machine) []string {
-	file := func(name string) string { return filepath.Join(image, name) }
-	args := []string{
+// Machine is the arguments of QEMU for a machine without firmware and PCI, which boots in seconds under emulation: the
+// kernel of an image of [Build], an initramfs, what the kernel's command line has beside the usual, and MiB of memory.
+func Machine(t testing.TB, image, initramfs, commandLine string, memory int) []string {
+	t.Helper()
+	return []string{
 		"-no-user-config", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
-		"-M", "microvm,x-option-roms=off,rtc=on", "-accel", "tcg,thread=multi", "-m", "512", "-smp", "1",
+		"-M", "microvm,x-option-roms=off,rtc=on", "-accel", "tcg,thread=multi", "-m", strconv.Itoa(memory), "-smp", "1",
 		"-cpu", "Nehalem-v1", // has the CRC32C instruction, and is quicker to emulate than "max"
-		"-kernel", file("vmlinux"), "-initrd", file("initramfs.cpio"),
+		"-kernel", filepath.Join(image, "vmlinux"), "-initrd", initramfs,
 		// This machine has no timer to measure the time stamp counter against, and the emulation passes the host's on:
 		// the kernel hangs at boot unless it is told the rate.
 		"-append", fmt.Sprintf("console=ttyS0 quiet loglevel=3 panic=-1 nokaslr mitigations=off tsc=reliable no_timer_check "+
-			"random.trust_cpu=on cryptomgr.notests net.ifnames=0 rdinit=/init tsc_early_khz=%d lab.name=%s lab.address=%s",
-			counterRate(t), m.name, m.address),
+			"random.trust_cpu=on cryptomgr.notests net.ifnames=0 rdinit=/init tsc_early_khz=%d %s", counterRate(t), commandLine),
 		"-device", "virtio-rng-device",
-		"-drive", "if=none,id=root,format=raw,snapshot=on,cache=unsafe,file=" + file("root.img"), "-device", "virtio-blk-device,drive=root",
-		"-fsdev", "local,id=lab,security_model=none,path=" + share, "-device", "virtio-9p-device,fsdev=lab,mount_tag=lab",
-		"-netdev", "user,id=net,ipv6=off", "-device", "virtio-net-device,netdev=net",
 	}
+}
+
+// arguments are QEMU's for a guest that runs scripts.
+func arguments(t testing.TB, image, share string, m machine) []string {
+	file := func(name string) string { return filepath.Join(image, name) }
+	args := append(Machine(t, image, file("initramfs.cpio"), fmt.Sprintf("lab.name=%s lab.address=%s", m.name, m.address), 512),
+		"-drive", "if=none,id=root,format=raw,snapshot=on,cache=unsafe,file="+file("root.img"), "-device", "virtio-blk-device,drive=root",
+		"-fsdev", "local,id=lab,security_model=none,path="+share, "-device", "virtio-9p-device,fsdev=lab,mount_tag=lab",
+		"-netdev", "user,id=net,ipv6=off", "-device", "virtio-net-device,netdev=net")
 	if m.address != "" {
 		args = append(args,
 			"-netdev", "dgram,id=cable,local.type=unix,local.path="+m.here+",remote.type=unix,remote.path="+m.far,

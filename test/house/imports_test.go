@@ -54,6 +54,7 @@ func rules() []rule {
 		{of: "bench", own: []string{"bench/*"}, ext: []string{sys}},
 		{of: "bench/chart", own: []string{"bench/*"}, ext: []string{charts}},
 		{of: "bench/*", own: []string{"bench/*", "iscsi", "scsi", "internal/initiator"}, ext: []string{sys}},
+		{of: "test/outage/appliance", ext: []string{sys}},
 		{of: "test/*", own: []string{"..."}, ext: []string{sys}},
 	}
 }
