@@ -67,6 +67,7 @@ func (f *fake) Stores() ([]provision.StoreStatus, error) {
 func (f *fake) Counters() (provision.LoadStatus, error) {
 	return provision.LoadStatus{Uptime: 7, LUNs: []provision.LUNLoad{{Name: "disk"}}}, f.call("load")
 }
+func (f *fake) Meters() (provision.Meters, error) { return provision.Meters{}, f.call("meters") }
 func (f *fake) Snapshots(lun string) ([]provision.SnapshotStatus, error) {
 	return []provision.SnapshotStatus{{LUN: lun, Name: "noon"}}, f.call("snapshots %q", lun)
 }

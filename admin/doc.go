@@ -34,6 +34,8 @@
 //	POST   /reload                          apply the configuration file again
 //	POST   /apply                           {"file": "/..."}: the same, if that is the file
 //	POST   /plan                            {"name", "dir", "text"}: what the file would change if it said text
+//	GET    /load                            what has been done, by LUN, target and session: counters that only grow
+//	GET    /metrics                         all that is counted and measured, for Prometheus
 //	GET    /events                          what happens, as it happens (server-sent events), behind Last-Event-ID
 //	GET    /config                          the whole configuration that runs; ?format=toml as a file
 //	GET    /config/{table}                  the objects of a table of the configuration: lun, target, ...

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -33,15 +34,16 @@ type Event struct {
 // Events are what has happened of late. It is a hook of a log: an entry that has a field
 // "event" is of that kind. Its methods may be called at once from many goroutines.
 type Events struct {
-	mu    sync.Mutex
-	last  uint64
-	ring  [keptEvents]Event
-	more  chan struct{} // closed when there is another event
-	ended bool
+	mu     sync.Mutex
+	last   uint64
+	ring   [keptEvents]Event
+	counts map[string]uint64 // by kind
+	more   chan struct{}     // closed when there is another event
+	ended  bool
 }
 
 // NewEvents makes events of which none has happened.
-func NewEvents() *Events { return &Events{more: make(chan struct{})} }
+func NewEvents() *Events { return &Events{more: make(chan struct{}), counts: map[string]uint64{}} }
 
 var _ logrus.Hook = (*Events)(nil)
 
@@ -64,10 +66,18 @@ func (e *Events) Fire(entry *logrus.Entry) error {
 	defer e.mu.Unlock()
 	e.last++
 	one.ID = e.last
+	e.counts[one.Kind]++ // kinds are words of the program, so there are few
 	e.ring[e.last%keptEvents] = one
 	close(e.more)
 	e.more = make(chan struct{})
 	return nil
+}
+
+// Counts is how many there were of each kind.
+func (e *Events) Counts() map[string]uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return maps.Clone(e.counts)
 }
 
 // after are the events behind that of an id that are still kept, how many are not, and a

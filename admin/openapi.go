@@ -29,6 +29,9 @@ type description struct {
 // An object is, in descriptions, one of the table in the path.
 type object struct{}
 
+// plain is an answer that is no JSON.
+type plain string
+
 // failure is the body of every answer that is not 200.
 type failure struct {
 	Error string `json:"error"`
@@ -39,6 +42,7 @@ func descriptions() map[string]description {
 	return map[string]description{
 		"GET /openapi.json":                       {summary: "This document", gives: map[string]any{}},
 		"GET /events":                             {summary: "What happens, as it happens: server-sent events, behind the event of Last-Event-ID or after", gives: Event{}, query: []string{"after"}},
+		"GET /metrics":                            {summary: "All that is counted and measured, for Prometheus", gives: plain("")},
 		"GET /status":                             {summary: "All that runs, at one glance", gives: Status{}},
 		"GET /load":                               {summary: "What has been done, by LUN, target and session: counters that only grow, to be looked at again and again", gives: provision.LoadStatus{}},
 		"GET /sessions":                           {summary: "Who is logged in", gives: []provision.SessionStatus{}},
@@ -173,6 +177,8 @@ func (c components) operation(d description, pattern, path string, t configs.Tab
 	kind := "application/json"
 	if pattern == "GET /events" {
 		kind = "text/event-stream"
+	} else if _, ok := d.gives.(plain); ok {
+		kind = "text/plain"
 	}
 	good := map[string]any{"description": "done", "content": content(kind, c.of(d.gives, t))}
 	bad := map[string]any{"description": "what is wrong, and what to do", "content": content("application/json", c.of(failure{}, t))}

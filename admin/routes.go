@@ -4,8 +4,10 @@ import (
 	"net/http"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/isantarget/isantarget/configs"
+	"github.com/isantarget/isantarget/metrics"
 	"github.com/isantarget/isantarget/provision"
 )
 
@@ -91,6 +93,11 @@ func (s *Server) routes() *http.ServeMux {
 	mux.HandleFunc("GET /events", s.stream)
 	mux.HandleFunc(loginPattern, s.login)
 	mux.HandleFunc(logoutPattern, s.logout)
+	scrape := metrics.Handler(metrics.New(s.daemon, s.events.Counts))
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(2 * writeBound)) // half of it for a file system that hangs
+		scrape.ServeHTTP(w, r)
+	})
 	return mux
 }
 

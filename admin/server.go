@@ -47,6 +47,7 @@ type Daemon interface {
 	SetFaults(lun string, words []string) error
 	Stores() ([]provision.StoreStatus, error)
 	Counters() (provision.LoadStatus, error)
+	Meters() (provision.Meters, error)
 	Snapshots(lun string) ([]provision.SnapshotStatus, error)
 	Snapshot(lun, name string) (provision.SnapshotStatus, error)
 	TakeSnapshots(ctx context.Context, luns []string, name string) (provision.SnapshotsTaken, error)

@@ -48,6 +48,15 @@ type Guesses struct {
 
 	mu sync.Mutex
 	of map[Guesser]*guessing
+
+	wrong uint64
+}
+
+// Count is how many wrong answers there were.
+func (g *Guesses) Count() uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.wrong
 }
 
 func (g *Guesses) clock() time.Time {
@@ -79,6 +88,7 @@ func (g *Guesses) Pause(who Guesser) time.Duration {
 func (g *Guesses) Wrong(who Guesser) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.wrong++
 	now := g.clock()
 	x := g.of[who]
 	if x == nil || now.Sub(x.last) > Kept {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -57,6 +58,7 @@ type Board struct {
 	mu     sync.Mutex
 	last   int
 	jobs   []*Job // in the order of their beginning
+	ends   map[End]uint64
 	closed bool
 	works  sync.WaitGroup
 }
@@ -89,6 +91,7 @@ func (b *Board) Start(kind, object string, work Work) (*Job, error) {
 	b.works.Go(func() {
 		defer cancel(nil)
 		j.finish(ctx, work)
+		b.count(j)
 		b.forget()
 		close(j.ended)
 	})
@@ -122,6 +125,30 @@ func (b *Board) enter(j *Job) error {
 	b.jobs = append(b.jobs, j)
 	b.works.Add(1)
 	return nil
+}
+
+// An End is how a job of a kind has ended.
+type End struct {
+	Kind  string
+	State State
+}
+
+// Ends is how many jobs have ended, and how, those that are forgotten too.
+func (b *Board) Ends() map[End]uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.ends)
+}
+
+// count counts j, which has ended.
+func (b *Board) count(j *Job) {
+	s := j.Status()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ends == nil {
+		b.ends = map[End]uint64{}
+	}
+	b.ends[End{s.Kind, s.State}]++
 }
 
 // forget drops the oldest of the jobs that have ended, if they are too many.

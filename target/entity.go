@@ -96,6 +96,7 @@ type Entity struct {
 	serial      atomic.Uint64
 	watch       watch
 	guesses     guess.Guesses
+	logins      logins
 	flow        meter.Flow // of all nodes, those that are gone too
 
 	mu          sync.Mutex
@@ -342,7 +343,10 @@ type SessionInfo struct {
 	Since       time.Time
 	Connections []ConnectionInfo
 	Commands    int // open now
-	Load        meter.FlowCount
+	// Known says that the rule which admits it has a say in who it is: it names initiators or
+	// addresses, or the session has proven to be a CHAP user. Else anybody may call himself so.
+	Known bool
+	Load  meter.FlowCount
 }
 
 // ConnectionInfo is what Sessions tells of a connection.
@@ -369,7 +373,7 @@ func (s *Session) info() SessionInfo {
 	defer s.mu.Unlock()
 	i := SessionInfo{
 		TSIH: s.tsih, Initiator: s.initiator, Alias: s.alias, ISID: s.isid, Group: s.group.tag,
-		Rule: s.rule, Since: s.since, Commands: s.tasks.count, Load: s.flow.Count(),
+		Rule: s.rule, Known: s.known, Since: s.since, Commands: s.tasks.count, Load: s.flow.Count(),
 	}
 	if s.node != nil {
 		i.Target = s.node.name

@@ -15,7 +15,7 @@ func (s *Session) remap(rule *Rule) {
 	s.mapping.Lock()
 	defer s.mapping.Unlock()
 	s.mu.Lock()
-	s.rule = rule.Label
+	s.rule, s.known = rule.Label, rule.knows(s)
 	s.mu.Unlock()
 	old, next := s.units.Load(), rule.Units
 	if s.lost || old.Equal(next) {

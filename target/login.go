@@ -47,6 +47,7 @@ func (c *Connection) login() error {
 		var r *refusal
 		switch {
 		case errors.As(err, &r):
+			c.entity.logins.refuse(r.status)
 			l.logRefusal(r)
 			l.respond(iscsi.LoginResponse{Status: r.status}, nil)
 			return err
@@ -59,6 +60,11 @@ func (c *Connection) login() error {
 			// The connection may have been closed meanwhile, by a reinstatement. The
 			// session has it all the same: the reader is to find out and tear it down.
 			c.conn.SetDeadline(time.Time{})
+			if c.session.discovery {
+				c.entity.logins.discovery.Add(1)
+			} else {
+				c.entity.logins.normal.Add(1)
+			}
 			return nil
 		}
 	}

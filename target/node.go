@@ -30,6 +30,11 @@ func (r *Rule) admits(initiator iscsi.Name, from netip.Addr) bool {
 	return len(r.Networks) == 0 || slices.ContainsFunc(r.Networks, func(p netip.Prefix) bool { return p.Contains(from) })
 }
 
+// knows tells whether r, which admits s, has a say in who that is.
+func (r *Rule) knows(s *Session) bool {
+	return len(r.Initiators) > 0 || len(r.Networks) > 0 || s.proof != ""
+}
+
 // A NodeConfig is what NewNode makes a node of.
 type NodeConfig struct {
 	Name   iscsi.Name
@@ -52,6 +57,7 @@ type Node struct {
 	name   iscsi.Name
 	shape  atomic.Pointer[nodeShape]
 	flow   meter.Flow
+	lost   atomic.Uint64 // sessions that ended otherwise than by a logout
 
 	configuring sync.Mutex // one Configure at a time; before mu
 
@@ -242,6 +248,9 @@ func (e *Entity) Foresee(tsih uint16, groups []uint16, rules []Rule) (int, error
 // Load is what the node has done.
 func (n *Node) Load() meter.FlowCount { return n.flow.Count() }
 
+// SessionsLost is how many sessions have ended otherwise than by a logout.
+func (n *Node) SessionsLost() uint64 { return n.lost.Load() }
+
 // serves tells whether g leads to the node.
 func (n *Node) serves(g *PortalGroup) bool { return slices.Contains(n.shape.Load().groups, g) }
 
@@ -319,7 +328,7 @@ func (n *Node) begin(s *Session, key nexusKey) error {
 	s.nexus = x.Nexus
 	s.units.Store(rule.Units)
 	s.mu.Lock()
-	s.rule, s.begun = rule.Label, true
+	s.rule, s.known, s.begun = rule.Label, rule.knows(s), true
 	s.mu.Unlock()
 	n.sessions[key] = s
 	rule.Units.Units(func(_ scsi.LUN, lu *scsi.LogicalUnit) { lu.Attach(s.nexus) })

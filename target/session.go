@@ -38,6 +38,7 @@ type Session struct {
 	tsih       uint16
 	discovery  bool
 	rule       string // label of the rule that admits it; mu guards it
+	known      bool   // see SessionInfo; mu guards it
 	proof      string // the CHAP user that the initiator has proven to be; empty: none
 	parameters sessionParameters
 	since      time.Time
@@ -63,6 +64,7 @@ type Session struct {
 	owed        time.Duration // requestLogout found nobody to tell; 0: nothing is owed
 	leaving     bool          // a logout is being carried out: commands are ignored
 	losing      sync.Once     // loseNexus
+	broken      atomic.Bool   // a connection has ended otherwise than by a logout
 	done        chan struct{} // closed when nothing of the session can act any more
 }
 
@@ -464,6 +466,9 @@ func (c *Connection) logEnd() {
 	if c.clean.Load() || c.session.discovery {
 		c.log.WithField("event", "logout").Infof("connection closed: %v", describeEnd(cause))
 		return
+	}
+	if !c.session.broken.Swap(true) {
+		c.session.node.lost.Add(1)
 	}
 	c.log.WithField("event", "session-lost").Warnf("session lost: %v", describeEnd(cause))
 }
