@@ -129,6 +129,9 @@ func (f *fake) Reload(context.Context) (Change, error) {
 
 func (f *fake) Version() string    { return "1.0" }
 func (f *fake) Warnings() []string { return nil }
+func (f *fake) ISNS() *provision.ISNSStatus {
+	return &provision.ISNSStatus{Server: "192.0.2.1:3205", State: "registered", Portals: []string{}, Targets: []string{}}
+}
 func (f *fake) Apply(_ context.Context, file string) (Change, error) {
 	return Change{}, f.call("apply %s", file)
 }

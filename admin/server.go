@@ -68,6 +68,8 @@ type Daemon interface {
 	Version() string
 	// Warnings are what is probably not meant of the configuration that runs.
 	Warnings() []string
+	// ISNS is how the iSNS server is that keeps our registration; nil: there is none.
+	ISNS() *provision.ISNSStatus
 	// Reload applies the configuration file again. A *Refusal has changed nothing.
 	Reload(ctx context.Context) (Change, error)
 

@@ -16,11 +16,12 @@ type Status struct {
 	Stores   []provision.StoreStatus   `json:"stores"`
 	Sessions []provision.SessionStatus `json:"sessions"`
 	Jobs     []job.Status              `json:"jobs"`
-	Warnings []string                  `json:"warnings"` // of the configuration
+	Warnings []string                  `json:"warnings"`       // of the configuration
+	ISNS     *provision.ISNSStatus     `json:"isns,omitempty"` // nil: no iSNS server is configured
 }
 
 func (s *Server) status(*http.Request) (any, error) {
-	out := Status{Version: s.daemon.Version(), Warnings: append([]string{}, s.daemon.Warnings()...), Jobs: s.daemon.Jobs()}
+	out := Status{Version: s.daemon.Version(), Warnings: append([]string{}, s.daemon.Warnings()...), Jobs: s.daemon.Jobs(), ISNS: s.daemon.ISNS()}
 	var err error
 	if out.Targets, err = s.daemon.Targets(); err != nil {
 		return nil, err

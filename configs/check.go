@@ -25,6 +25,7 @@ func check(d *decoder, c *Config) {
 	k.limits()
 	k.admin()
 	k.credentials("discovery", c.Discovery.CHAP, c.Discovery.MutualCHAP, false)
+	k.isns()
 	k.portalGroups()
 	k.stores()
 	k.luns()

@@ -18,6 +18,7 @@ type Config struct {
 	Limits       Limits        `toml:"limits"`
 	Discovery    Discovery     `toml:"discovery"`
 	Admin        Admin         `toml:"admin"`
+	ISNS         ISNS          `toml:"isns"`
 	PortalGroups []PortalGroup `toml:"portal-group"`
 	Stores       []Store       `toml:"store"`
 	LUNs         []LUN         `toml:"lun"`

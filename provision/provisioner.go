@@ -45,6 +45,7 @@ type Provisioner struct {
 	questions questions // about space
 	events    eventLog
 	gauge     *gauge // nil: nothing runs; applying guards it
+	registrar registrar
 }
 
 // New makes a provisioner that runs nothing.
@@ -99,6 +100,7 @@ func (p *Provisioner) applyRecorded(ctx context.Context, want configs.Config, re
 	if p.gauge == nil {
 		p.gauge = p.startGauge()
 	}
+	p.registrar.register(p, c.next)
 	c.removeUnits()
 	if c.before == nil {
 		p.startWatching()
@@ -137,6 +139,9 @@ func (p *Provisioner) stop(ctx context.Context) error {
 	if last == nil {
 		return nil
 	}
+	var withdrawing sync.WaitGroup // beside all else, or a server that hangs would cost time
+	withdrawing.Go(p.registrar.withdraw)
+	defer withdrawing.Wait()
 	p.stopWatching()
 	p.gauge.stop()
 	p.gauge = nil
@@ -195,6 +200,7 @@ type running struct {
 	groups  map[int]*target.PortalGroup // by tag
 	units   map[string]*unit            // by name of the LUN
 	nodes   map[iscsi.Name]*target.Node
+	network string // Entity Identifier for an iSNS server; empty: there is none
 
 	questions *questions
 	patience  time.Duration // what stopping waits for initiators, and then for commands that hang

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -43,6 +44,9 @@ func printStatus(c *cli.Context, s admin.Status) error {
 			fmt.Fprintf(w, "warning: LUN %s: %s\n", l.Name, alert)
 		}
 	}
+	for _, line := range isnsLines(s.ISNS) {
+		fmt.Fprintln(w, line)
+	}
 	sections := []struct {
 		heading, none string
 		rows          []string
@@ -76,6 +80,22 @@ func printStatus(c *cli.Context, s admin.Status) error {
 		fmt.Fprintf(w, "job %s: %s\n", j.ID, line(j))
 	}
 	return nil
+}
+
+// isnsLines say how the iSNS server is.
+func isnsLines(s *provision.ISNSStatus) []string {
+	if s == nil {
+		return nil
+	}
+	line := fmt.Sprintf("iSNS server %s: %s since %s", s.Server, s.State, s.Since.Local().Format(time.DateTime))
+	if len(s.Targets) > 0 {
+		line += fmt.Sprintf(", targets: %d, portals: %d", len(s.Targets), len(s.Portals))
+	}
+	lines := []string{line}
+	if s.Problem != "" {
+		lines = append(lines, fmt.Sprintf("warning: iSNS server %s: %s", s.Server, s.Problem))
+	}
+	return lines
 }
 
 // rowsOf are the rows of a table.

@@ -25,7 +25,7 @@ type clauseTest struct {
 // documents are the standards by their names in tests.
 func documents() map[string]string {
 	return map[string]string{
-		"RFC3720": "RFC 3720", "RFC7143": "RFC 7143", "SAM5": "SAM-5",
+		"RFC3720": "RFC 3720", "RFC4171": "RFC 4171", "RFC7143": "RFC 7143", "SAM5": "SAM-5",
 		"SPC2": "SPC-2", "SPC4": "SPC-4", "SBC3": "SBC-3", "SBC4": "SBC-4",
 	}
 }

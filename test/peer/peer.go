@@ -24,6 +24,8 @@ func Packages() []Package {
 		{Name: "libiscsi-bin", Programs: []string{"iscsi-test-cu", "iscsi-ls", "iscsi-inq"}, Purpose: "libiscsi's conformance suite"},
 		{Name: "tgt", Programs: []string{"tgtd", "tgtadm", "tgt-admin"}, Purpose: "another target, whose configuration and disks move here"},
 		{Name: "istgt", Programs: []string{"istgt"}, Purpose: "another target, whose configuration and disks move here"},
+		{Name: "open-isns-server", Programs: []string{"isnsd"}, Purpose: "the iSNS server with which targets are registered"},
+		{Name: "open-isns-utils", Programs: []string{"isnsadm"}, Purpose: "what initiators find in an iSNS server"},
 		{Name: "qemu-utils", Programs: []string{"qemu-img", "qemu-io"}, Purpose: "QEMU's block layer as an initiator"},
 		{Name: "qemu-block-extra", Files: []string{"/usr/lib/*/qemu/block-iscsi.so"}, Purpose: "QEMU's block layer as an initiator"},
 		{Name: "qemu-system-x86", Programs: []string{"qemu-system-x86_64"}, Purpose: "the guest with the Linux initiator"},
