@@ -20,9 +20,12 @@ import (
 	"github.com/isantarget/isantarget/state"
 )
 
-// An Origin is what a person wrote, a file or flags, together with what was made at run
-// time.
-type Origin func(made ...configs.Object) (configs.Config, error)
+// An Origin reads what a person wrote: a file or flags.
+type Origin func() (Written, error)
+
+// Written is what a person wrote, as it was when it was read, together with what was made
+// at run time.
+type Written func(made ...configs.Object) (configs.Config, error)
 
 // Sides are the two sides of the configuration that a provisioner applies: what a person
 // wrote, which is only ever read, and the objects that were made at run time, which live
@@ -34,6 +37,7 @@ type Sides struct {
 
 	mu      sync.Mutex // one change at a time
 	ended   bool
+	written Written          // that is applied
 	config  configs.Config   // that is applied; zero: nothing yet
 	objects []configs.Object // those of config
 
@@ -58,15 +62,26 @@ var ErrEnded = errors.New("the daemon is stopping")
 
 // Load reads both sides, and applies nothing.
 func (s *Sides) Load() (configs.Config, error) {
-	alone, err := s.origin() // it says where the other side is
+	_, config, err := s.load()
+	return config, err
+}
+
+// load is Load, with what it has read.
+func (s *Sides) load() (Written, configs.Config, error) {
+	written, err := s.origin()
+	if err != nil {
+		return nil, configs.Config{}, err
+	}
+	alone, err := written() // it says where the other side is
 	if err != nil && alone.State == "" {
-		return configs.Config{}, err
+		return nil, configs.Config{}, err
 	} // else what it lacks may have been made at run time
 	objects, err := keptObjects(alone.State)
 	if err != nil {
-		return configs.Config{}, err
+		return nil, configs.Config{}, err
 	}
-	return s.origin(objects...)
+	config, err := written(objects...)
+	return written, config, err
 }
 
 // keptObjects are the objects that a state directory keeps.
@@ -93,7 +108,7 @@ func (s *Sides) Reload(ctx context.Context) (configs.Config, Report, error) {
 	if s.ended {
 		return configs.Config{}, Report{}, ErrEnded
 	}
-	want, err := s.Load()
+	written, want, err := s.load()
 	if err != nil {
 		return want, Report{}, err
 	}
@@ -101,8 +116,26 @@ func (s *Sides) Reload(ctx context.Context) (configs.Config, Report, error) {
 	if err != nil {
 		return want, Report{}, err
 	}
+	s.written = written
 	s.set(want)
 	return want, report, nil
+}
+
+// pending warns of what a person has written since it was applied. A change of objects
+// leaves it alone: when it takes effect is for that person to say.
+func (s *Sides) pending(now configs.Config, objects []configs.Object) []string {
+	written, err := s.origin()
+	var next configs.Config
+	if err == nil {
+		next, err = written(objects...)
+	}
+	switch {
+	case err != nil:
+		return []string{fmt.Sprintf("this is done; but what is served now is not what the configuration file says, and that cannot be served: %v", err)}
+	case next.TOML() != now.TOML():
+		return []string{"this is done; but the configuration file has changed since it was applied: isantarget plan says what of, and isantarget reload applies it"}
+	}
+	return nil
 }
 
 // End refuses changes from now on; one that is under way has ended when it returns.
@@ -206,7 +239,7 @@ func (s *Sides) Change(ctx context.Context, batch Batch) (Report, error) {
 	if err := e.make(batch); err != nil {
 		return Report{}, err
 	}
-	want, err := s.origin(e.objects...)
+	want, err := s.written(e.objects...)
 	if err != nil {
 		return Report{}, err
 	}
@@ -216,6 +249,7 @@ func (s *Sides) Change(ctx context.Context, batch Batch) (Report, error) {
 	}
 	known := s.config.Warnings()
 	report.Warnings = slices.DeleteFunc(report.Warnings, func(w string) bool { return slices.Contains(known, w) })
+	report.Warnings = append(report.Warnings, s.pending(want, e.objects)...)
 	s.set(want.Kept(e.files))
 	for _, name := range e.names {
 		if p, ok := s.config.Find(name.table, name.name); ok {
@@ -263,8 +297,10 @@ func (e *edit) make(batch Batch) error {
 }
 
 // find is the position of an object of ours; -1: there is none.
-func (e *edit) find(table configs.Table, name string) int {
-	return slices.IndexFunc(e.objects, func(o configs.Object) bool {
+func (e *edit) find(table configs.Table, name string) int { return indexOf(e.objects, table, name) }
+
+func indexOf(objects []configs.Object, table configs.Table, name string) int {
+	return slices.IndexFunc(objects, func(o configs.Object) bool {
 		return o.Table == table && (o.Name() == name || table == configs.TargetTable && strings.EqualFold(o.Name(), name))
 	})
 }
@@ -278,6 +314,9 @@ func (e *edit) written(table configs.Table, name string) (configs.Placed, bool) 
 func (e *edit) delete(d Delete) error {
 	i := e.find(d.Table, d.Name)
 	if i < 0 {
+		if had := indexOf(e.Sides.objects, d.Table, d.Name); had >= 0 && !d.Image {
+			return matches(e.Sides.objects[had], d.Version) // it has gone with what it belonged to
+		}
 		if p, ok := e.written(d.Table, d.Name); ok {
 			return &ClashError{fmt.Sprintf("%s is written in %s, which isantarget never changes: take it out there, and %s", p, p.Where, afterwards(p))}
 		}

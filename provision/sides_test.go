@@ -19,7 +19,7 @@ func newSides(t *testing.T, dir, text string) *Sides {
 	t.Helper()
 	file := filepath.Join(dir, "san.toml")
 	writeFile(t, file, text)
-	s := NewSides(newDaemon().Provisioner, func(made ...configs.Object) (configs.Config, error) { return configs.Load(file, made...) })
+	s := NewSides(newDaemon().Provisioner, func() (Written, error) { return configs.Read(file) })
 	if _, _, err := s.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -262,5 +262,59 @@ func (s *Sides) increment(t *testing.T) {
 			t.Error(err)
 			return
 		}
+	}
+}
+
+// TestWhatIsWrittenWaitsForItsApply: a file that was edited, and even one that is wrong now,
+// neither takes effect with a change of objects nor keeps one from being made; and the
+// change says that the file waits.
+func TestWhatIsWrittenWaitsForItsApply(t *testing.T) {
+	dir := t.TempDir()
+	s := newSides(t, dir, person)
+	file := filepath.Join(dir, "san.toml")
+	writeFile(t, file, strings.Replace(person, `"1MiB"`, `"2MiB"`, 1)+"[[lun]]\nname = \"unasked\"\nstore = \"tank\"\nsize = \"1MiB\"\n")
+	r := s.mustPut(t, lun(t, "b"), mapOf(t, "b"))
+	if len(r.Changes) != 2 || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "has changed since it was applied") {
+		t.Errorf("changes %q, warnings %q", r.Changes, r.Warnings)
+	}
+	writeFile(t, file, "half a li")
+	r = s.mustPut(t, lun(t, "c"), mapOf(t, "c"))
+	if len(r.Changes) != 2 || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "that cannot be served: "+file+":1") {
+		t.Errorf("changes %q, warnings %q", r.Changes, r.Warnings)
+	}
+	if memory := s.inMemory(); strings.Contains(memory, "unasked") || !strings.Contains(memory, `luns = { 0 = "a", 1 = "b", 2 = "c" }`) {
+		t.Errorf("in memory:\n%s", memory)
+	}
+	writeFile(t, file, person)
+	if r = s.mustPut(t, lun(t, "d"), mapOf(t, "d")); len(r.Warnings) != 0 {
+		t.Errorf("warnings %q", r.Warnings)
+	}
+	if memory, disk := s.inMemory(), onDisk(t, s); memory != disk {
+		t.Errorf("in memory:\n%s\non the disk:\n%s", memory, disk)
+	}
+}
+
+// TestDeletedTogether: what has gone already with what it belonged to may be named as well.
+func TestDeletedTogether(t *testing.T) {
+	s := newSides(t, t.TempDir(), person)
+	before := s.inMemory()
+	const other = "iqn.2026-11.org.isantarget.test:other"
+	r := s.mustPut(t, lun(t, "b"), mapOf(t, "b"), Put{Object: object(t, configs.TargetTable, `{"name": "`+other+`", "access": "open"}`)},
+		Put{Object: object(t, configs.RuleTable, `{"name": "r", "target": "`+other+`", "networks": ["10.0.0.0/8"]}`)})
+	b := Batch{}
+	for _, o := range r.Objects {
+		b.Deletes = append(b.Deletes, Delete{Table: o.Table, Name: o.Name, Version: o.Version})
+	}
+	wrong := Batch{Deletes: append([]Delete{}, b.Deletes...)}
+	wrong.Deletes[3].Version = "0123456789abcdef"
+	var stale *StaleError
+	if _, err := s.Change(t.Context(), wrong); !errors.As(err, &stale) {
+		t.Errorf("a rule of another version: %v", err)
+	}
+	if _, err := s.Change(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	if memory, disk := s.inMemory(), onDisk(t, s); memory != before || disk != before {
+		t.Errorf("in memory:\n%s\non the disk:\n%s\nbefore:\n%s", memory, disk, before)
 	}
 }

@@ -79,7 +79,9 @@ func origin(c *cli.Context) (provision.Origin, error) {
 	}
 	file := c.String("config")
 	if file == "" {
-		return func(made ...configs.Object) (configs.Config, error) { return configs.FromFlags(flags, made...) }, nil
+		return func() (provision.Written, error) {
+			return func(made ...configs.Object) (configs.Config, error) { return configs.FromFlags(flags, made...) }, nil
+		}, nil
 	}
 	for _, f := range objectFlags() {
 		name := f.Names()[0]
@@ -87,7 +89,7 @@ func origin(c *cli.Context) (provision.Origin, error) {
 			return nil, fmt.Errorf("--config %s says all that is served, so %s cannot be given beside it; write it into the file, or leave --config out", file, given(name))
 		}
 	}
-	return func(made ...configs.Object) (configs.Config, error) { return configs.Load(file, made...) }, nil
+	return func() (provision.Written, error) { return configs.Read(file) }, nil
 }
 
 // given is how a flag was given: in the command line or by its variable.
