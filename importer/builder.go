@@ -24,6 +24,7 @@ type builder struct {
 	lunNames map[string]bool
 	serials  map[string]string // serial, and what has it
 	portals  [][]listener      // of each target of config
+	limits   bool              // there are limits that LIO tells
 }
 
 // A listener is a portal, and the tag of the portal group that it was in.
@@ -235,7 +236,26 @@ func (b *builder) portalGroups() {
 		if tags = slices.Compact(tags); len(tags) < len(b.config.PortalGroups) {
 			b.config.Targets[i].PortalGroups = tags
 		}
+		b.config.Targets[i].AccessStates = retagged(b.config.Targets[i].AccessStates, func(tag int) (now []int) {
+			for _, p := range portals {
+				if c := classes[fmt.Sprint(reach[p.portal], "/", tagOf(order, p.portal))]; p.tag == tag && !slices.Contains(now, c.tag) {
+					now = append(now, c.tag)
+				}
+			}
+			return now
+		})
 	}
+}
+
+// retagged are access states of the portal groups that theirs have become.
+func retagged(states []configs.AccessState, become func(tag int) []int) (all []configs.AccessState) {
+	for _, s := range states {
+		for _, tag := range become(s.PortalGroup) {
+			s.PortalGroup = tag
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // tagOf is the tag under which a portal was met first.

@@ -63,6 +63,9 @@ func (e *entry) words0() string {
 	return strings.Join(e.words, " ")
 }
 
+// is tells whether e says text.
+func (e *entry) is(text string) bool { return e != nil && e.words0() == text }
+
 // word is the n-th word; empty: it has fewer.
 func (e *entry) word(n int) string {
 	if e == nil || n >= len(e.words) {

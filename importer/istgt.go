@@ -40,13 +40,26 @@ func (b *builder) istgt(root *entry) {
 			b.istgtUnit(root, e, base, number)
 		}
 	}
-	for _, e := range root.below { // groups that no unit names are of no effect
+	b.istgtUnused(root)
+}
+
+// istgtUnused tells of the groups that no unit names, in one line.
+func (b *builder) istgtUnused(root *entry) {
+	var names []string
+	at := 0
+	for _, e := range root.below {
 		for _, what := range []string{"PortalGroup", "InitiatorGroup", "AuthGroup"} {
 			if _, ok := numbered(e.key, what); ok && !e.used {
+				if names = append(names, e.key); at == 0 {
+					at = e.line
+				}
 				e.mark()
 			}
 		}
 		e.leave("Comment")
+	}
+	if len(names) > 0 {
+		b.remarkAt(at, "left out, since no unit and no discovery uses them: %s", strings.Join(names, ", "))
 	}
 }
 

@@ -3,7 +3,9 @@ package importer
 import (
 	"fmt"
 	"maps"
-	"path"
+	"path/filepath"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,10 +14,10 @@ import (
 
 // targetcli reads what rtslib saves (RTSRoot.dump) of the kernel's target, LIO.
 func (b *builder) targetcli(root *entry) {
-	luns := map[string]string{} // "/backstores/fileio/name" -> our name
+	luns := map[string]lioObject{} // by "/backstores/fileio/name"
 	for _, so := range root.all("storage_objects") {
 		plugin, name := so.text("plugin"), so.text("name")
-		luns["/backstores/"+plugin+"/"+name] = b.storageObject(so, plugin, name)
+		luns["/backstores/"+plugin+"/"+name] = lioObject{b.storageObject(so, plugin, name), b.lioStates(so)}
 	}
 	for _, f := range root.all("fabric_modules") {
 		b.fabric(f)
@@ -26,6 +28,9 @@ func (b *builder) targetcli(root *entry) {
 			continue
 		}
 		b.lioTarget(t, luns)
+	}
+	if b.limits {
+		b.remarkAt(0, "the limits that LIO tells of its disks are not taken over, isantarget has its own: %s", strings.Join(lioLimits(), ", "))
 	}
 }
 
@@ -49,6 +54,82 @@ func (b *builder) lioMutual(e *entry, user, password string) *configs.Credential
 	}
 	e.leave(password)
 	return nil
+}
+
+// A lioObject is a storage object: the LUN that it has become, empty: none, and its ALUA
+// groups that do not lead to it as well as any other.
+type lioObject struct {
+	name   string
+	groups map[string]configs.AccessState
+}
+
+// lioDefaults are the settings of a device, a target portal group, an ACL and the
+// negotiation that LIO writes down and that nobody has changed (Linux 6.1): of these
+// nothing is said.
+func lioDefaults() map[string]string {
+	return map[string]string{
+		"emulate_dpo": "1", "emulate_fua_read": "1", "emulate_fua_write": "1", "emulate_rest_reord": "0", "emulate_tas": "1",
+		"emulate_ua_intlck_ctrl": "0", "emulate_rsoc": "1", "enforce_pr_isids": "1", "force_pr_aptpl": "0", "pi_prot_format": "0", "pi_prot_type": "0", "pi_prot_verify": "0",
+		"submit_type": "0", "complete_type": "1",
+
+		"cache_dynamic_acls": "0", "default_cmdsn_depth": "64", "default_erl": "0", "demo_mode_discovery": "1", "fabric_prot_type": "0",
+		"login_keys_workaround": "1", "login_timeout": "15", "netif_timeout": "2", "prod_mode_write_protect": "0", "t10_pi": "0",
+		"tpg_enabled_sendtargets": "1", "cmd_completion_affinity": "-1",
+
+		"dataout_timeout": "3", "dataout_timeout_retries": "5", "nopin_response_timeout": "30", "nopin_timeout": "15",
+		"random_datain_pdu_offsets": "0", "random_datain_seq_offsets": "0", "random_r2t_offsets": "0",
+
+		"DataDigest": "CRC32C,None", "HeaderDigest": "CRC32C,None", "DataPDUInOrder": "Yes", "DataSequenceInOrder": "Yes",
+		"DefaultTime2Retain": "20", "DefaultTime2Wait": "2", "ErrorRecoveryLevel": "0", "FirstBurstLength": "65536", "IFMarkInt": "Reject",
+		"IFMarker": "No", "ImmediateData": "Yes", "InitialR2T": "Yes", "MaxBurstLength": "262144", "MaxConnections": "1", "MaxOutstandingR2T": "1",
+		"MaxRecvDataSegmentLength": "8192", "MaxXmitDataSegmentLength": "262144", "OFMarkInt": "Reject", "OFMarker": "No", "TargetAlias": "LIO Target",
+	}
+}
+
+// lioUnchanged marks what below e is as LIO has it where nobody has set it.
+func lioUnchanged(e *entry) {
+	if e == nil {
+		return
+	}
+	defaults := lioDefaults()
+	for _, one := range e.below {
+		if value, known := defaults[one.key]; known && one.words0() == value {
+			one.used = true
+		}
+	}
+}
+
+// lioLimits are what LIO works out of each disk for itself.
+func lioLimits() []string {
+	return []string{"is_nonrot", "max_unmap_block_desc_count", "max_unmap_lba_count", "max_write_same_len", "optimal_sectors", "queue_depth",
+		"unmap_granularity", "unmap_granularity_alignment", "unmap_zeroes_data"}
+}
+
+// lioStates are the ALUA groups of a storage object that say something of a path.
+func (b *builder) lioStates(so *entry) map[string]configs.AccessState {
+	groups := map[string]configs.AccessState{}
+	for _, a := range so.all("alua_tpgs") {
+		name, number := a.text("name"), a.number("alua_access_state", 0)
+		s := configs.AccessState{Preferred: a.on("preferred", false)}
+		switch number { // SPC-4 6.37
+		case 0:
+			s.State = configs.Optimized
+		case 1:
+			s.State = configs.NonOptimized
+		case 2:
+			s.State = configs.Standby
+		case 3:
+			s.State = configs.Unavailable
+		default:
+			b.note(a, "the access state %d of the ALUA group %q of %s has no equal; it is unavailable here", number, name, so.text("name"))
+			s.State = configs.Unavailable
+		}
+		a.mark() // which states a group may be in, how it is told of, and how long that takes, is the same for all here
+		if s.State != configs.Optimized || s.Preferred {
+			groups[name] = s
+		}
+	}
+	return groups
 }
 
 // storageObject makes a LUN of a backstore, and is the name of it.
@@ -78,10 +159,9 @@ func (b *builder) storageObject(so *entry, plugin, name string) string {
 		}
 		// What it says of itself by these is always there here.
 		attributes.leave("emulate_tpu", "emulate_tpws", "emulate_3pc", "emulate_caw", "emulate_pr", "emulate_write_cache", "alua_support", "pgr_support")
-	}
-	for _, a := range so.all("alua_tpgs") {
-		if a.text("name") == "default_tg_pt_gp" {
-			a.mark()
+		lioUnchanged(attributes)
+		for _, limit := range lioLimits() {
+			b.limits = attributes.one(limit) != nil || b.limits
 		}
 	}
 	lioIdentity(&l, so.text("wwn"), product)
@@ -107,42 +187,54 @@ func lioIdentity(l *configs.LUN, wwn, product string) {
 }
 
 // lioTarget makes a target of its target portal groups. All of ours have the same LUNs
-// and rules; so those that have others than the first are left out.
-func (b *builder) lioTarget(e *entry, luns map[string]string) {
+// and rules; so those that have others than the first, by their tags, are left out.
+func (b *builder) lioTarget(e *entry, luns map[string]lioObject) {
 	t := configs.Target{Name: e.text("wwn")}
+	lioUnchanged(e.one("parameters"))
+	tpgs := e.all("tpgs") // in any order
+	slices.SortStableFunc(tpgs, func(x, y *entry) int { return x.number("tag", 1) - y.number("tag", 1) })
 	var portals []listener
 	first := true
-	for _, tpg := range e.all("tpgs") {
+	for _, tpg := range tpgs {
 		tag := tpg.number("tag", 1)
 		if !tpg.on("enable", true) {
 			b.remark(tpg, "portal group %d of %s is disabled and is left out", tag, t.Name)
 			continue
 		}
-		one := b.lioGroup(tpg, t.Name, luns)
-		if !first && !(maps.Equal(one.LUNs, t.LUNs) && len(one.Rules) == len(t.Rules) && one.Access == t.Access) {
-			b.remark(tpg, "portal group %d of %s has LUNs or rules of its own, which a target has only once here; make it a target of its own", tag, t.Name)
+		one := b.lioGroup(tpg, t.Name, tag, luns)
+		if !first && !(maps.Equal(one.LUNs, t.LUNs) && reflect.DeepEqual(one.Rules, t.Rules) && one.Access == t.Access && reflect.DeepEqual(one.CHAP, t.CHAP)) {
+			b.remark(tpg, "portal group %d of %s is left out: it has LUNs or rules of its own, which a target has only once here; make it a target of its own", tag, t.Name)
 			continue
 		}
+		states := append(t.AccessStates, one.AccessStates...)
 		if first {
-			t.LUNs, t.Rules, t.Access, t.CHAP, t.MutualCHAP = one.LUNs, one.Rules, one.Access, one.CHAP, one.MutualCHAP
-			first = false
+			t, first = one, false
 		}
-		for _, p := range tpg.all("portals") {
-			address := p.text("ip_address")
-			if p.on("iser", false) || p.on("offload", false) {
-				b.note(p, "portal %s: iSER and offload have no equal; it becomes one of TCP", address)
-			}
-			if l, ok := b.listenerOf(p, strings.Trim(address, "[]"), tag); ok {
-				l.portal = withPort(l.portal, p.number("port", configs.Port))
-				portals = append(portals, l)
-			}
-		}
+		t.AccessStates = states
+		portals = append(portals, b.lioPortals(tpg, tag)...)
 	}
 	if first {
 		b.note(e, "no portal group of %s is enabled; the target is left out", t.Name)
 		return
 	}
+	if len(t.Rules) == 0 && t.Access == configs.AccessDefault {
+		b.note(e, "%s admits nobody; here it is nobody but this host", t.Name)
+	}
 	b.addTarget(e, t, portals)
+}
+
+func (b *builder) lioPortals(tpg *entry, tag int) (portals []listener) {
+	for _, p := range tpg.all("portals") {
+		address := p.text("ip_address")
+		if p.on("iser", false) || p.on("offload", false) {
+			b.note(p, "portal %s: iSER and offload have no equal; it becomes one of TCP", address)
+		}
+		if l, ok := b.listenerOf(p, strings.Trim(address, "[]"), tag); ok {
+			l.portal = withPort(l.portal, p.number("port", configs.Port))
+			portals = append(portals, l)
+		}
+	}
+	return portals
 }
 
 // withPort is a portal with another TCP port.
@@ -152,20 +244,28 @@ func withPort(p configs.Portal, port int) configs.Portal {
 }
 
 // lioGroup reads LUNs and access rules of a target portal group.
-func (b *builder) lioGroup(tpg *entry, target string, luns map[string]string) configs.Target {
-	t := configs.Target{LUNs: map[int]string{}}
+func (b *builder) lioGroup(tpg *entry, target string, tag int, luns map[string]lioObject) configs.Target {
+	t := configs.Target{Name: target, LUNs: map[int]string{}}
 	for _, lun := range tpg.all("luns") {
-		n, object := lun.number("index", 0), lun.text("storage_object")
-		name := luns[object]
+		n, path := lun.number("index", 0), lun.text("storage_object")
+		object := luns[path]
 		lun.leave("alias")
-		if group := lun.text("alua_tg_pt_gp_name"); group != "" && group != "default_tg_pt_gp" {
-			b.note(lun, "LUN %d of %s is in the ALUA group %q; write its state as an access-state of the target", n, target, group)
-		}
-		if name == "" {
-			b.note(lun, "LUN %d of %s is left out, as is what it leads to (%s)", n, target, path.Base(object))
+		state, is := object.groups[lun.text("alua_tg_pt_gp_name")]
+		if object.name == "" {
+			b.note(lun, "LUN %d of %s is left out, as is what it leads to (%s)", n, target, filepath.Base(path))
 			continue
 		}
-		t.LUNs[n] = name
+		t.LUNs[n] = object.name
+		if is {
+			state.PortalGroup, state.LUNs = tag, []string{object.name}
+			t.AccessStates = append(t.AccessStates, state)
+		}
+	}
+	if parameters := tpg.one("parameters"); parameters != nil {
+		if lioUnchanged(parameters); !parameters.one("TargetAlias").is(lioDefaults()["TargetAlias"]) {
+			t.Alias = parameters.text("TargetAlias")
+		}
+		parameters.leave("AuthMethod") // follows from authentication
 	}
 	attributes := tpg.one("attributes")
 	authentication := attributes.on("authentication", false)
@@ -174,10 +274,18 @@ func (b *builder) lioGroup(tpg *entry, target string, luns map[string]string) co
 	if chap != nil {
 		t.CHAP, t.MutualCHAP = chap, mutual
 	}
-	for _, acl := range tpg.all("node_acls") {
-		t.Rules = append(t.Rules, b.lioRule(acl, target, t.LUNs, authentication))
+	lioUnchanged(attributes)
+	acls := tpg.all("node_acls") // in any order
+	slices.SortStableFunc(acls, func(x, y *entry) int { return strings.Compare(x.text("node_wwn"), y.text("node_wwn")) })
+	for _, acl := range acls {
+		if r, ok := b.lioRule(acl, target, t.LUNs, authentication); ok {
+			t.Rules = append(t.Rules, r)
+		}
 	}
 	readOnly := attributes.on("demo_mode_write_protect", true)
+	if attributes.on("generate_node_acls", false) {
+		attributes.leave("cache_dynamic_acls") // whether it remembers whom it has admitted
+	}
 	switch dynamic := attributes.on("generate_node_acls", false); {
 	case dynamic && readOnly:
 		b.note(attributes, "%s let everybody read and nobody write (generate_node_acls, demo_mode_write_protect), which has no equal: "+
@@ -205,15 +313,22 @@ func (b *builder) lioCHAP(e *entry, wanted bool) *configs.Credential {
 	return b.credential(e, user, password)
 }
 
-// lioRule makes an access rule of a node ACL.
-func (b *builder) lioRule(acl *entry, target string, group map[int]string, authentication bool) configs.Rule {
+// lioRule makes an access rule of a node ACL; false: nobody could log in by it.
+func (b *builder) lioRule(acl *entry, target string, group map[int]string, authentication bool) (configs.Rule, bool) {
 	name := acl.text("node_wwn")
+	if attributes := acl.one("attributes"); attributes != nil {
+		lioUnchanged(attributes)
+		if own := attributes.number("authentication", -1); own >= 0 { // -1: that of the portal group
+			authentication = own > 0
+		}
+	}
 	r := configs.Rule{Label: acl.text("tag"), Initiators: []string{name}, CHAP: b.lioCHAP(acl, authentication)}
 	if mutual := b.lioMutual(acl, "chap_mutual_userid", "chap_mutual_password"); r.CHAP != nil {
 		r.MutualCHAP = mutual
 	}
 	if authentication && r.CHAP == nil {
-		b.note(acl, "%s had to prove itself, but had no user; it is admitted by its name alone now. Add a chap", name)
+		b.remark(acl, "%s had to prove itself, but had no user, so that it could not log in; its rule is left out", name)
+		return r, false
 	}
 	luns := map[int]string{}
 	for _, m := range acl.all("mapped_luns") {
@@ -231,5 +346,5 @@ func (b *builder) lioRule(acl *entry, target string, group map[int]string, authe
 	if !maps.Equal(luns, group) {
 		r.LUNs = luns
 	}
-	return r
+	return r, true
 }
