@@ -3,15 +3,19 @@ package migration
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gostor/gotgt/pkg/config"
 
 	"github.com/isantarget/isantarget/internal/initiator"
 	"github.com/isantarget/isantarget/test/daemon"
@@ -161,33 +165,42 @@ func start(t *testing.T, address, program string, args ...string) (stop func()) 
 // output runs a program that has to end well.
 func output(t *testing.T, program string, args ...string) string {
 	t.Helper()
+	out, _ := both(t, program, args...)
+	return out
+}
+
+// both is output, and what the program has said on standard error.
+func both(t *testing.T, program string, args ...string) (out, told string) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	var said bytes.Buffer
 	cmd.Stderr = &said
-	out, err := cmd.Output()
+	printed, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("%s %s: %v\n%s", program, strings.Join(args, " "), err, said.String())
 	}
-	return string(out)
+	return string(printed), said.String()
 }
 
 // move imports a configuration and serves it: where it says listen by default, on address.
-func move(t *testing.T, name, text, address string, args ...string) {
+// It gives what is told of it.
+func move(t *testing.T, name, text, address string, args ...string) (told string) {
 	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, name)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	made := output(t, daemon.Binary(), append(append([]string{"import", "--check"}, args...), file)...)
+	made, told := both(t, daemon.Binary(), append(append([]string{"import", "--check"}, args...), file)...)
 	made = strings.Replace(made, `":3260"`, fmt.Sprintf("%q", address), 1)
-	config := filepath.Join(dir, "isantarget.toml")
-	if err := os.WriteFile(config, fmt.Appendf(nil, "state = %q\n%s", filepath.Join(dir, "state"), made), 0o600); err != nil {
+	toml := filepath.Join(dir, "isantarget.toml")
+	if err := os.WriteFile(toml, fmt.Appendf(nil, "state = %q\n%s", filepath.Join(dir, "state"), made), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	daemon.Start(t, daemon.Config{File: config})
+	daemon.Start(t, daemon.Config{File: toml})
+	return told
 }
 
 // images are the images of n new disks.
@@ -324,4 +337,110 @@ func TestISTGT(t *testing.T) {
 	stop()
 	move(t, "istgt.conf", text+users, address, "--secrets", filepath.Join(dir, "secrets"))
 	compare(t, address, disks, before)
+}
+
+// TestISTGTExample: the file that comes with istgt as an example, with its users, for an
+// address and a disk that are here.
+func TestISTGTExample(t *testing.T) {
+	peer.Need(t, "istgt")
+	t.Parallel()
+	const examples = "/usr/share/doc/istgt/examples/"
+	text, err := os.ReadFile(examples + "istgt.conf")
+	if errors.Is(err, os.ErrNotExist) {
+		t.Skip("this machine's dpkg leaves out documentation, and istgt's examples with it: " + err.Error())
+	}
+	users, err := os.ReadFile(examples + "auth.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, image := t.TempDir(), images(t, 1)[0]
+	address := fmt.Sprintf("127.0.0.1:%d", daemon.FreePort(t))
+	auth, conf := filepath.Join(dir, "auth.conf"), filepath.Join(dir, "istgt.conf")
+	said := strings.NewReplacer("192.168.2.36:3260", address, "192.168.2.0/24", "127.0.0.0/8", "/tank/iscsi/istgt-disk1 10GB", image+" Auto", "/etc/istgt/auth.conf", auth,
+		"/var/run/istgt.pid", filepath.Join(dir, "pid"), "127.0.0.1:3261", fmt.Sprintf("127.0.0.1:%d", daemon.FreePort(t)), "/var/istgt", dir).Replace(string(text))
+	for file, content := range map[string]string{auth: string(users), conf: said} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop := start(t, address, "istgt", "-D", "-c", conf)
+	disks := []disk{{"iqn.2007-09.jp.ne.peach.istgt:disk1", 0, nil}}
+	mark(t, address, disks[0])
+	before := []look{observe(t, address, disks[0])}
+	stop()
+	told := move(t, "istgt.conf", said+string(users), address, "--secrets", filepath.Join(dir, "secrets"))
+	compare(t, address, disks, before)
+	for _, words := range []string{`MaxSessions "16"`, "[UnitControl]", "AuthMethod Auto", "AuthGroup9999"} {
+		if !strings.Contains(told, words) {
+			t.Errorf("nothing is said of %s:\n%s", words, told)
+		}
+	}
+}
+
+// inquire looks with libiscsi at a disk of a target that is too wrong for our initiator to
+// log in to. Of the NAA name it tells what stands before the first zero.
+func inquire(t *testing.T, address string, d disk) look {
+	t.Helper()
+	url := fmt.Sprintf("iscsi://%s/%s/%d", address, d.target, d.lun)
+	field := func(text, name string) string {
+		m := regexp.MustCompile(`\b` + name + `:(.*)\n`).FindStringSubmatch(text)
+		if m == nil {
+			t.Fatalf("no %s in\n%s", name, text)
+		}
+		return strings.Trim(m[1], "[] \x00")
+	}
+	standard := output(t, "iscsi-inq", "-i", host, url)
+	l := look{said: fmt.Sprintf("%-8s%-16s%-4s", field(standard, "Vendor"), field(standard, "Product"), field(standard, "Revision"))}
+	l.serial = field(output(t, "iscsi-inq", "-i", host, "-e", "1", "-c", "128", url), "Unit Serial Number")
+	for _, designator := range strings.Split(output(t, "iscsi-inq", "-i", host, "-e", "1", "-c", "131", url), "DEVICE DESIGNATOR") {
+		if strings.Contains(designator, "Designator Type:(3) NAA") {
+			l.name = field(designator, "Designator")
+		}
+	}
+	return l
+}
+
+// TestGotgt: the version in go.mod, with a configuration as its own package writes it.
+func TestGotgt(t *testing.T) {
+	peer.Need(t, "libiscsi-bin")
+	t.Parallel()
+	dir, image := t.TempDir(), images(t, 2)
+	binary := filepath.Join(dir, "gotgt")
+	output(t, "go", "build", "-o", binary, "github.com/gostor/gotgt")
+	port := daemon.FreePort(t)
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	const target = "iqn.2016-09.com.gotgt.gostor:02:example-tgt-0"
+	c := config.Config{
+		Storages:     []config.BackendStorage{{DeviceID: 1000, Path: "file:" + image[0], Online: true, BlockShift: 9}, {DeviceID: 123456, Path: "file:" + image[1], Online: true, ThinProvisioning: true, BlockShift: 9}},
+		ISCSIPortals: []config.ISCSIPortalInfo{{ID: 0, Portal: address}},
+		ISCSITargets: map[string]config.ISCSITarget{target: {TPGTs: map[string][]uint64{"1": {0}}, LUNs: map[string]uint64{"0": 1000, "3": 123456}}},
+	}
+	file := filepath.Join(dir, config.ConfigFileName)
+	if err := c.Save(file); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range image {
+		if err := os.WriteFile(path, bytes.Repeat(fmt.Appendf(nil, "%-64.64s", target), diskSize/64), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	control := fmt.Sprintf("tcp://127.0.0.1:%d", daemon.FreePort(t))
+	stop := start(t, address, "env", "GOSTOR_CONFIG="+dir, binary, "--host", control, "daemon", "--port", fmt.Sprint(port), "--log", "error")
+	disks := []disk{{target, 0, nil}, {target, 3, nil}}
+	var before []look
+	for _, d := range disks {
+		before = append(before, inquire(t, address, d))
+	}
+	stop()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	move(t, config.ConfigFileName, string(text), address)
+	for i, d := range disks {
+		if after := inquire(t, address, d); after != before[i] || after.name == "" || !strings.HasPrefix(observe(t, address, d).data, target) {
+			t.Errorf("LUN %d was %q, and is %q", d.lun, before[i], after)
+		}
+	}
+	t.Logf("%q", before)
 }
