@@ -2,9 +2,11 @@ package live
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -176,6 +178,76 @@ func writeUntilKilled(ctx context.Context, socket, prefix string, said map[strin
 		}
 		said[name] = false
 		acknowledged.Add(1)
+	}
+}
+
+// TestKilledAmongCounters: 64 callers count in one object, each on from what the last has
+// left, and the daemon is killed. No count is lost: there are as many as were acknowledged,
+// and for each caller at most the one that it had no answer to.
+func TestKilledAmongCounters(t *testing.T) {
+	r := start(t, rule{alice, []string{"a"}})
+	if _, err := r.Edit(t.Context(), admin.Batch{Put: []admin.Put{{Table: configs.LUNTable, Object: map[string]any{"name": "count", "kind": "null", "size": "1MiB", "product": "0"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	const counters = 64
+	for round := range 3 {
+		var all sync.WaitGroup
+		var counted atomic.Int64
+		begin := r.count(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		for range counters {
+			all.Go(func() { countUntilKilled(ctx, r.socket(), &counted) })
+		}
+		enough := int64(1 + rand.IntN(10))
+		eventually(t, "it is counted", func() bool { return counted.Load() >= enough })
+		r.Kill()
+		cancel()
+		all.Wait()
+		r.Restart()
+		least := begin + int(counted.Load())
+		if got := r.count(t); got < least || got > least+counters {
+			t.Errorf("round %d: counted from %d to %d, and %d were acknowledged", round, begin, got, counted.Load())
+		}
+		t.Logf("round %d: counted %d", round, counted.Load())
+	}
+}
+
+// count is how far the callers have counted.
+func (r *rig) count(t *testing.T) int {
+	t.Helper()
+	o, err := r.Object(t.Context(), configs.LUNTable, "count")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(o.Text("product"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// countUntilKilled adds one to what it has read, and tries again when somebody else was faster.
+func countUntilKilled(ctx context.Context, socket string, counted *atomic.Int64) {
+	c := admin.NewClient(socket)
+	defer c.Close()
+	for ctx.Err() == nil {
+		o, err := c.Object(ctx, configs.LUNTable, "count")
+		if err != nil {
+			return
+		}
+		n, err := strconv.Atoi(o.Text("product"))
+		if err != nil {
+			return
+		}
+		o.Object["product"] = strconv.Itoa(n + 1)
+		_, err = c.Edit(ctx, admin.Batch{Put: []admin.Put{{Table: configs.LUNTable, Object: o.Object, Version: o.Version}}})
+		var stale *provision.StaleError
+		switch {
+		case err == nil:
+			counted.Add(1)
+		case !errors.As(err, &stale) && !strings.Contains(err.Error(), "somebody else has changed"):
+			return
+		}
 	}
 }
 
