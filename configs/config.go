@@ -80,25 +80,32 @@ type Limits struct {
 // [Errors] when the file could be read, and then the Config still says where the state
 // is, if that could be read. Relative paths are taken from the directory of the file.
 func Load(name string, made ...Object) (Config, error) {
-	read, err := Read(name)
+	written, err := Read(name)
 	if err != nil {
 		return Config{}, err
 	}
-	return read(made...)
+	return written.With(made...)
 }
 
-// Read reads a configuration file once. What it returns is Load of what the file said then,
-// whatever becomes of the file.
-func Read(name string) (func(made ...Object) (Config, error), error) {
+// Written is what a person wrote, as it was when it was read.
+type Written struct {
+	Text string                               // by which it is known whether it has changed
+	With func(made ...Object) (Config, error) // decodes it, together with what was made at run time
+}
+
+// Read reads a configuration file once: With is Load of what the file said then, whatever
+// becomes of the file.
+func Read(name string) (Written, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the configuration: %w", err)
+		return Written{}, fmt.Errorf("cannot read the configuration: %w", err)
 	}
 	dir, err := filepath.Abs(filepath.Dir(name))
 	if err != nil {
-		return nil, fmt.Errorf("cannot find the directory of %s: %w", name, err)
+		return Written{}, fmt.Errorf("cannot find the directory of %s: %w", name, err)
 	}
-	return func(made ...Object) (Config, error) { return Parse(name, dir, string(text), made...) }, nil
+	with := func(made ...Object) (Config, error) { return Parse(name, dir, string(text), made...) }
+	return Written{string(text), with}, nil
 }
 
 // Parse reads the text of a configuration file, and adds what was made at run time.

@@ -21,11 +21,7 @@ import (
 )
 
 // An Origin reads what a person wrote: a file or flags.
-type Origin func() (Written, error)
-
-// Written is what a person wrote, as it was when it was read, together with what was made
-// at run time.
-type Written func(made ...configs.Object) (configs.Config, error)
+type Origin func() (configs.Written, error)
 
 // Sides are the two sides of the configuration that a provisioner applies: what a person
 // wrote, which is only ever read, and the objects that were made at run time, which live
@@ -37,7 +33,7 @@ type Sides struct {
 
 	mu      sync.Mutex // one change at a time
 	ended   bool
-	written Written          // that is applied
+	written configs.Written  // that is applied
 	config  configs.Config   // that is applied; zero: nothing yet
 	objects []configs.Object // those of config
 
@@ -67,20 +63,20 @@ func (s *Sides) Load() (configs.Config, error) {
 }
 
 // load is Load, with what it has read.
-func (s *Sides) load() (Written, configs.Config, error) {
+func (s *Sides) load() (configs.Written, configs.Config, error) {
 	written, err := s.origin()
 	if err != nil {
-		return nil, configs.Config{}, err
+		return written, configs.Config{}, err
 	}
-	alone, err := written() // it says where the other side is
+	alone, err := written.With() // it says where the other side is
 	if err != nil && alone.State == "" {
-		return nil, configs.Config{}, err
+		return written, configs.Config{}, err
 	} // else what it lacks may have been made at run time
 	objects, err := keptObjects(alone.State)
 	if err != nil {
-		return nil, configs.Config{}, err
+		return written, configs.Config{}, err
 	}
-	config, err := written(objects...)
+	config, err := written.With(objects...)
 	return written, config, err
 }
 
@@ -125,9 +121,12 @@ func (s *Sides) Reload(ctx context.Context) (configs.Config, Report, error) {
 // leaves it alone: when it takes effect is for that person to say.
 func (s *Sides) pending(now configs.Config, objects []configs.Object) []string {
 	written, err := s.origin()
+	if err == nil && written.Text == s.written.Text {
+		return nil
+	}
 	var next configs.Config
 	if err == nil {
-		next, err = written(objects...)
+		next, err = written.With(objects...)
 	}
 	switch {
 	case err != nil:
@@ -239,7 +238,7 @@ func (s *Sides) Change(ctx context.Context, batch Batch) (Report, error) {
 	if err := e.make(batch); err != nil {
 		return Report{}, err
 	}
-	want, err := s.written(e.objects...)
+	want, err := s.written.With(e.objects...)
 	if err != nil {
 		return Report{}, err
 	}

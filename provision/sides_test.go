@@ -19,7 +19,7 @@ func newSides(t *testing.T, dir, text string) *Sides {
 	t.Helper()
 	file := filepath.Join(dir, "san.toml")
 	writeFile(t, file, text)
-	s := NewSides(newDaemon().Provisioner, func() (Written, error) { return configs.Read(file) })
+	s := NewSides(newDaemon().Provisioner, func() (configs.Written, error) { return configs.Read(file) })
 	if _, _, err := s.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -79,9 +79,8 @@ func origin(c *cli.Context) (provision.Origin, error) {
 	}
 	file := c.String("config")
 	if file == "" {
-		return func() (provision.Written, error) {
-			return func(made ...configs.Object) (configs.Config, error) { return configs.FromFlags(flags, made...) }, nil
-		}, nil
+		with := func(made ...configs.Object) (configs.Config, error) { return configs.FromFlags(flags, made...) }
+		return func() (configs.Written, error) { return configs.Written{With: with}, nil }, nil
 	}
 	for _, f := range objectFlags() {
 		name := f.Names()[0]
@@ -89,7 +88,7 @@ func origin(c *cli.Context) (provision.Origin, error) {
 			return nil, fmt.Errorf("--config %s says all that is served, so %s cannot be given beside it; write it into the file, or leave --config out", file, given(name))
 		}
 	}
-	return func() (provision.Written, error) { return configs.Read(file) }, nil
+	return func() (configs.Written, error) { return configs.Read(file) }, nil
 }
 
 // given is how a flag was given: in the command line or by its variable.

@@ -29,7 +29,7 @@ func newService(tb testing.TB) *service {
 	}
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	from := func() (provision.Written, error) { return configs.Read(file) }
+	from := func() (configs.Written, error) { return configs.Read(file) }
 	s := &service{Sides: provision.NewSides(provision.New(provision.Options{Log: log}), from), file: file, log: log, until: context.Background()}
 	if _, err := s.Reload(tb.Context()); err != nil {
 		tb.Fatal(err)
