@@ -43,7 +43,7 @@ func newOverlay(top *file.Store, base backstore.Store, held *blockMap, block int
 	have, under := o.top.Features(), o.base.Features()
 	// A hole of the base says nothing of what lies in the overlay, so both must know theirs.
 	o.features = backstore.CanMap | have&(backstore.CanTryWrite|backstore.CanWriteThrough|backstore.Buffered|backstore.TellsSpace|backstore.CanGrow) |
-		have&under&(backstore.CanTryRead|backstore.ReadsZeros)
+		have&under&(backstore.CanTryRead|backstore.CanReadBatch|backstore.ReadsZeros)
 	o.geometry.Unmap = 0
 	if have.Has(backstore.CanUnmap|backstore.ReadsZeros) && under.Has(backstore.CanMap|backstore.ReadsZeros) && !thick {
 		o.geometry.Unmap = block
@@ -204,6 +204,54 @@ func (o *Overlay) TryReadAt(p []byte, off int64) (int, error) {
 		n += int(run)
 	}
 	return len(p), nil
+}
+
+// TryReadBatch implements backstore.BatchReader. Neighbours in reads that one of the two
+// files holds are tried by one call.
+func (o *Overlay) TryReadBatch(reads []backstore.Read) {
+	for len(reads) > 0 {
+		from, n := o.holder(reads[0]), 1
+		for n < len(reads) && from != nil && o.holder(reads[n]) == from {
+			n++
+		}
+		o.tryTogether(from, reads[:n])
+		reads = reads[n:]
+	}
+}
+
+// holder is the file that holds all of r; nil: none does alone.
+func (o *Overlay) holder(r backstore.Read) *backstore.Medium {
+	length := int64(len(r.Data))
+	if length == 0 || r.Offset < 0 || r.Offset > o.size.Load()-length {
+		return nil
+	}
+	switch held, n := o.run(r.Offset, length); {
+	case n < length:
+		return nil
+	case held:
+		return o.top
+	case o.inBase(r.Offset, length) == length:
+		return o.base
+	}
+	return nil
+}
+
+// tryTogether tries reads in the file that holds them.
+func (o *Overlay) tryTogether(from *backstore.Medium, reads []backstore.Read) {
+	if from == nil || len(reads) == 1 {
+		for i := range reads {
+			_, reads[i].Err = o.TryReadAt(reads[i].Data, reads[i].Offset)
+		}
+		return
+	}
+	if !o.gate.Enter() {
+		for i := range reads {
+			reads[i].Err = &backstore.Error{Op: "read", Offset: reads[i].Offset, Length: int64(len(reads[i].Data)), Err: backstore.ErrGone}
+		}
+		return
+	}
+	defer o.gate.Leave()
+	from.TryReadBatch(reads)
 }
 
 // ExtentAt implements backstore.Mapper. What the snapshot alone holds is mapped: it is
