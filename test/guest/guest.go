@@ -18,7 +18,7 @@ import (
 
 const (
 	buildBound = 15 * time.Minute
-	bootBound  = 3 * time.Minute // 5 s on an idle machine
+	bootBound  = 6 * time.Minute // 5 s on an idle machine
 )
 
 // A Guest is a running virtual machine.

@@ -38,6 +38,7 @@ func TestLinux(t *testing.T) {
 	t.Run("ThinProvisioning", func(t *testing.T) { thinProvisioning(t, g) })
 	t.Run("Growth", func(t *testing.T) { growth(t, g) })
 	t.Run("FullFileSystem", func(t *testing.T) { fullFileSystems(t, g) })
+	t.Run("Faults", func(t *testing.T) { faults(t, g) })
 	t.Run("Copies", func(t *testing.T) { copies(t, g) })
 	t.Run("Identity", func(t *testing.T) { identity(t, g) })
 	t.Run("Shapes", func(t *testing.T) { shapes(t, g) })
