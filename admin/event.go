@@ -161,6 +161,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request) {
 		}
 		for _, one := range list {
 			text, _ := json.Marshal(one)
+			c.SetWriteDeadline(time.Now().Add(writeBound)) // who takes them slowly is not deaf
 			fmt.Fprintf(w, "id: %d\nevent: %s\ndata: %s\n\n", one.ID, one.Kind, text)
 			id = one.ID
 		}

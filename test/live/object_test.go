@@ -118,7 +118,8 @@ func TestHundredChangesUnderIO(t *testing.T) {
 // with its map. What was acknowledged is there after a restart, and what was not is there
 // whole or not at all.
 func TestKilledAmongWriters(t *testing.T) {
-	r := start(t, rule{alice, []string{"a"}})
+	g := open(t)
+	r := g.rig
 	const writers = 64
 	for round := range 4 {
 		var all sync.WaitGroup
@@ -127,7 +128,15 @@ func TestKilledAmongWriters(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		for w := range writers {
 			said[w] = map[string]bool{}
-			all.Go(func() { writeUntilKilled(ctx, r.socket(), fmt.Sprintf("r%dw%d", round, w), said[w], &acknowledged) })
+			c := admin.NewClient(r.socket())
+			if w%2 == 1 { // half of them over the network
+				var err error
+				if c, err = admin.NewRemoteClient(admin.Remote{URL: "http://" + g.address, Token: writeToken}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			defer c.Close()
+			all.Go(func() { writeUntilKilled(ctx, c, fmt.Sprintf("r%dw%d", round, w), said[w], &acknowledged) })
 		}
 		enough := int64(5 + rand.IntN(40)) // any moment will do
 		eventually(t, "changes are acknowledged", func() bool { return acknowledged.Load() >= enough })
@@ -159,9 +168,7 @@ func TestKilledAmongWriters(t *testing.T) {
 }
 
 // writeUntilKilled makes LUNs and deletes every other one, and notes what it was told.
-func writeUntilKilled(ctx context.Context, socket, prefix string, said map[string]bool, acknowledged *atomic.Int64) {
-	c := admin.NewClient(socket)
-	defer c.Close()
+func writeUntilKilled(ctx context.Context, c *admin.Client, prefix string, said map[string]bool, acknowledged *atomic.Int64) {
 	for i := 0; ; i++ {
 		name := fmt.Sprintf("%sn%d", prefix, i)
 		if _, err := c.Edit(ctx, makeLUN(name, daemon.Target)); err != nil {
