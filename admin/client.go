@@ -124,6 +124,12 @@ func (c *Client) Reservations(ctx context.Context) (list []provision.Reservation
 	return list, err
 }
 
+// Reservation tells what is reserved of a LUN.
+func (c *Client) Reservation(ctx context.Context, lun string) (r provision.ReservationStatus, err error) {
+	err = c.do(ctx, http.MethodGet, "/reservations/"+url.PathEscape(lun), nil, &r)
+	return r, err
+}
+
 // ClearReservations ends every registration and reservation of a LUN.
 func (c *Client) ClearReservations(ctx context.Context, lun string) error {
 	return c.do(ctx, http.MethodDelete, "/reservations/"+url.PathEscape(lun), nil, nil)

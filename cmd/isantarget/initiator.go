@@ -20,6 +20,8 @@ func initiatorCommand() *cli.Command {
 			Name: "list", Usage: "list the access rules, in the order in which they decide", Flags: listFlags(),
 			Action: ask(nil, initiatorList),
 		},
+		initiatorShowCommand(),
+		setCommand(configs.RuleTable, "an access rule", "NAME", "initiator set pve1 networks=192.0.2.0/24,198.51.100.7"),
 		&cli.Command{
 			Name: "create", Usage: "admit initiators to a target", ArgsUsage: "NAME",
 			Description: "isantarget initiator create pve1 --target iqn.2026-11.org.example:vmstore \\\n" +
@@ -80,14 +82,15 @@ type ruleRow struct {
 	Where      string         `json:"where"`
 }
 
-func initiatorList(c *cli.Context, client *admin.Client) error {
+// allRules are the access rules of all targets, wherever they are written.
+func allRules(c *cli.Context, client *admin.Client) ([]ruleRow, error) {
 	targets, err := client.Objects(c.Context, configs.TargetTable)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	own, err := client.Objects(c.Context, configs.RuleTable)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	rules := []ruleRow{}
 	for _, t := range targets {
@@ -105,6 +108,14 @@ func initiatorList(c *cli.Context, client *admin.Client) error {
 				rules = append(rules, rowOf(o.Object, t.Name, o.Where))
 			}
 		}
+	}
+	return rules, nil
+}
+
+func initiatorList(c *cli.Context, client *admin.Client) error {
+	rules, err := allRules(c, client)
+	if err != nil {
+		return err
 	}
 	if c.Bool("json") {
 		return printJSON(c, rules)

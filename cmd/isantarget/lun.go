@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/isantarget/isantarget/admin"
+	"github.com/isantarget/isantarget/configs"
 	"github.com/isantarget/isantarget/job"
 	"github.com/isantarget/isantarget/provision"
 )
@@ -19,7 +20,7 @@ func lunCommand() *cli.Command {
 			func(c *cli.Context, client *admin.Client) ([]provision.LUNStatus, error) {
 				return client.LUNs(c.Context)
 			}, lunRow),
-		lunCreateCommand(), lunDeleteCommand(), lunMapCommand(), lunUnmapCommand(),
+		lunCreateCommand(), setCommand(configs.LUNTable, "a LUN", "NAME", "lun set vm1 readonly=true space-threshold=90"), lunDeleteCommand(), lunMapCommand(), lunUnmapCommand(),
 		lunSnapshotCommand(), lunRollbackCommand(), lunCloneCommand(),
 		&cli.Command{
 			Name: "access-state", Usage: "change the state of a path to a LUN (ALUA)", ArgsUsage: "NAME GROUP optimized|non-optimized|standby|unavailable",

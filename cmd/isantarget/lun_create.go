@@ -95,7 +95,7 @@ func lunSettings(c *cli.Context) (map[string]any, error) {
 		if !ok || key == "" {
 			return nil, fmt.Errorf("--set %s: wants KEY=VALUE", word)
 		}
-		lun[key] = settingOf(value)
+		lun[key] = valueOf(configs.LUNTable, key, value)
 	}
 	if path := c.String("path"); path != "" && !c.IsSet("store") {
 		var err error

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -80,7 +81,7 @@ func application(stdout, stderr io.Writer) *cli.App {
 	}
 	app.OnUsageError = usageError
 	for _, c := range app.Commands {
-		prepare(c)
+		prepare(c, c.Name)
 	}
 	app.Action = func(c *cli.Context) error {
 		if !c.Args().Present() {
@@ -96,15 +97,22 @@ func application(stdout, stderr io.Writer) *cli.App {
 }
 
 // prepare gives a command, and those below it, our errors and our help.
-func prepare(c *cli.Command) {
+func prepare(c *cli.Command, noun string) {
 	c.OnUsageError = usageError
 	c.HideHelpCommand = true
 	if len(c.Subcommands) == 0 {
 		c.CustomHelpTemplate = helpTemplate(c.Flags)
+		if hasFlag(c, "socket") { // it asks a daemon
+			c.BashComplete = completeWords(noun, c)
+		}
 	}
 	for _, verb := range c.Subcommands {
-		prepare(verb)
+		prepare(verb, noun)
 	}
+}
+
+func hasFlag(c *cli.Command, name string) bool {
+	return slices.ContainsFunc(c.Flags, func(f cli.Flag) bool { return f.Names()[0] == name })
 }
 
 // usageError words what package flag has found, without its help text.

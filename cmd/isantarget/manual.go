@@ -11,9 +11,13 @@ import (
 // The scripts that have a shell ask isantarget itself for what may come next.
 const (
 	bashCompletion = `_isantarget() {
-	local words
-	words=$("${COMP_WORDS[@]:0:COMP_CWORD}" ${2:+"$2"} --generate-bash-completion 2>/dev/null)
-	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$2")
+	# COMP_LINE and not COMP_WORDS, which breaks the names of targets at their colons.
+	local line=${COMP_LINE:0:COMP_POINT} cur="" words
+	[[ $line == *" " ]] || cur=${line##* }
+	read -ra words <<<"$line"
+	mapfile -t COMPREPLY < <(compgen -W "$("${words[@]}" --generate-bash-completion 2>/dev/null)" -- "$cur")
+	[[ $cur == *:* && $COMP_WORDBREAKS == *:* ]] && COMPREPLY=("${COMPREPLY[@]#"${cur%"${cur##*:}"}"}")
+	return 0
 }
 complete -o default -F _isantarget isantarget
 `

@@ -20,6 +20,8 @@ func portalCommand() *cli.Command {
 			func(c *cli.Context, client *admin.Client) ([]admin.Object, error) {
 				return client.Objects(c.Context, configs.PortalGroupTable)
 			}, portalRows),
+		portalShowCommand(),
+		setCommand(configs.PortalGroupTable, "a portal group", "GROUP", "portal set 2 listen=192.0.2.10,192.0.2.11:3270"),
 		&cli.Command{
 			Name: "create", Usage: "listen on one more address", ArgsUsage: "ADDR:PORT",
 			Description: "Without --group it is a portal group of its own: another path for multipath.",

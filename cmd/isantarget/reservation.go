@@ -15,6 +15,7 @@ func reservationCommand() *cli.Command {
 			func(c *cli.Context, client *admin.Client) ([]provision.ReservationStatus, error) {
 				return client.Reservations(c.Context)
 			}, reservationRows),
+		reservationShowCommand(),
 		&cli.Command{
 			Name: "clear", Usage: "end all registrations and reservations of a LUN", ArgsUsage: "LUN",
 			Description: "Whoever is registered loses it, and hears of it: a running cluster may take that for a\n" +

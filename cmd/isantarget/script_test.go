@@ -1,25 +1,51 @@
 package main
 
 import (
+	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/rogpeppe/go-internal/txtar"
+	"github.com/urfave/cli/v2"
 
 	"github.com/isantarget/isantarget/internal/initiator"
+	"github.com/isantarget/isantarget/internal/loopdevice"
 	"github.com/isantarget/isantarget/iscsi"
 	"github.com/isantarget/isantarget/test/daemon"
 )
 
 // TestScripts runs the scripts in testdata/script: every verb, against a daemon. $PORT
 // and $PORT2 are free.
-func TestScripts(t *testing.T) {
+func TestScripts(t *testing.T) { runScripts(t, "testdata/script", "") }
+
+// TestScriptsOnExt4 runs those in testdata/ext4, in folders on such a file system, and those
+// in testdata/slow on one whose space has to be taken by writing zeros.
+func TestScriptsOnExt4(t *testing.T) {
+	for dir, options := range map[string][]string{"ext4": nil, "slow": {"-O", "^extent,^64bit,^has_journal", "-E", "lazy_itable_init=1"}} {
+		t.Run(dir, func(t *testing.T) {
+			disk := filepath.Join(t.TempDir(), "disk")
+			if err := os.WriteFile(disk, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(disk, 12<<30); err != nil {
+				t.Fatal(err)
+			}
+			device := loopdevice.New(t, loopdevice.Options{File: disk})
+			runScripts(t, filepath.Join("testdata", dir), loopdevice.Format(t, device, "ext4", options...))
+		})
+	}
+}
+
+func runScripts(t *testing.T, dir, root string) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+		Dir: dir, WorkdirRoot: root,
 		Setup: func(e *testscript.Env) error {
 			bin := filepath.Join(e.WorkDir, ".bin")
 			if err := os.Mkdir(bin, 0o755); err != nil {
@@ -34,9 +60,45 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"await": await, "expand": expand, "finds": finds,
+			"await": await, "expand": expand, "finds": finds, "reserves": reserves,
 		},
 	})
+}
+
+// TestEveryVerbHasAScript that runs it with success.
+func TestEveryVerbHasAScript(t *testing.T) {
+	files, err := filepath.Glob("testdata/*/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	var ran []string
+	for _, name := range files {
+		archive, err := txtar.ParseFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(archive.Comment)) {
+			line = strings.TrimSpace(line)
+			if strings.HasSuffix(line, "&") { // what runs until the daemon ends, or is killed
+				line = strings.TrimPrefix(line, "! ")
+			}
+			if words, ok := strings.CutPrefix(line, "exec isantarget "); ok {
+				ran = append(ran, words+" ")
+			}
+		}
+	}
+	var look func(path string, commands []*cli.Command)
+	look = func(path string, commands []*cli.Command) {
+		for _, c := range commands {
+			name := strings.TrimSpace(path + " " + c.Name)
+			if len(c.Subcommands) > 0 {
+				look(name, c.Subcommands)
+			} else if !slices.ContainsFunc(ran, func(words string) bool { return strings.HasPrefix(words, name+" ") }) {
+				t.Errorf("no script in testdata runs isantarget %s", name)
+			}
+		}
+	}
+	look("", application(io.Discard, io.Discard).Commands)
 }
 
 // await FILE waits until a file is there: the ready file of a daemon.
@@ -82,4 +144,42 @@ func finds(ts *testscript.TestScript, neg bool, args []string) {
 	if found == neg {
 		ts.Fatalf("LUN %d of %s: status %02x, data % x; serial %s, found %v", lun, args[0], r.Status, r.Data, args[2], found)
 	}
+}
+
+// reserves TARGET NUMBER logs in, registers the key 1234h, reserves the disk, and stays until
+// it is asked to log out.
+func reserves(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: reserves TARGET NUMBER")
+	}
+	var lun uint8
+	_, err := fmt.Sscan(args[1], &lun)
+	ts.Check(err)
+	c, err := initiator.Dial("127.0.0.1:"+ts.Getenv("PORT"), initiator.Options{})
+	ts.Check(err)
+	ts.Defer(func() { c.Close() })
+	ts.Check(c.Login(initiator.Login{InitiatorName: "iqn.2026-11.org.isantarget.test:script", TargetName: args[0], SessionType: "Normal", ISID: initiator.RandomISID(),
+		Keys: []iscsi.KeyValue{{Key: "InitialR2T", Value: "No"}}}))
+	register, reserve := make([]byte, 24), make([]byte, 24)
+	binary.BigEndian.PutUint64(register[8:], 0x1234)
+	binary.BigEndian.PutUint64(reserve, 0x1234)
+	for _, command := range []initiator.Command{
+		{CDB: make([]byte, 6)}, // takes the unit attention
+		{CDB: []byte{0x5f, 6, 0, 0, 0, 0, 0, 0, 24, 0}, Write: register}, {CDB: []byte{0x5f, 1, 1, 0, 0, 0, 0, 0, 24, 0}, Write: reserve},
+	} {
+		command.LUN = initiator.LUN(lun)
+		r, err := c.Execute(command)
+		ts.Check(err)
+		if r.Status != 0 && command.Write != nil {
+			ts.Fatalf("% x: status %02x", command.CDB, r.Status)
+		}
+	}
+	go func() {
+		for len(c.Async) == 0 {
+			if c.Pump() != nil {
+				return
+			}
+		}
+		_, _ = c.Logout(iscsi.CloseSession, 0)
+	}()
 }

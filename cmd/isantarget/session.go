@@ -18,6 +18,7 @@ func sessionCommand() *cli.Command {
 			func(c *cli.Context, client *admin.Client) ([]provision.SessionStatus, error) {
 				return client.Sessions(c.Context)
 			}, sessionRow),
+		sessionShowCommand(),
 		&cli.Command{
 			Name: "logout", Usage: "ask an initiator to log out, and close the session if it does not", ArgsUsage: "TSIH",
 			Description: "TSIH is the number of the session in `session list`. An initiator may log in again at\n" +

@@ -31,7 +31,7 @@ func storeCommand() *cli.Command {
 			Flags:  listFlags(),
 			Action: ask([]string{"NAME"}, showStore),
 		},
-		storeCreateCommand(), storeDeleteCommand())
+		storeCreateCommand(), setCommand(configs.StoreTable, "a store", "NAME", "store set tank overcommit=allow space-threshold=90"), storeDeleteCommand())
 }
 
 func storeRow(s provision.StoreStatus) []string {
