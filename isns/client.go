@@ -96,6 +96,7 @@ type Client struct {
 	tried    bool      // the server may have something of us, under
 	entity   string    // this identifier,
 	spoke    string    // and this is the node in whose name it was said last
+	asked    time.Time // when it was last asked to register something
 	looked   time.Time // when the registration was right, as far as we know
 	replaced bool      // what an earlier process has left is gone
 	shown    bool      // the server shows us what it has of us
@@ -497,6 +498,7 @@ func (c *Client) register(conn *connection, want, more *database) error {
 	}
 	c.known = c.known.with(more)
 	c.listeners.inquired.Store(0)
+	c.asked = time.Now()
 	if first {
 		missing, err := c.missing(conn)
 		if err != nil {
@@ -616,7 +618,8 @@ func (c *Client) look(conn *connection) error {
 	if err != nil || len(missing) == 0 {
 		return err
 	}
-	esi := c.options.Inquiry > 0 && !c.noESI
+	// It has had the time to inquire; else it may just have been started anew.
+	esi := c.options.Inquiry > 0 && !c.noESI && time.Since(c.asked) > 2*c.options.Inquiry
 	if portals := missing.portals(c.known); esi && portals > 0 && c.listeners.inquired.Load() == 0 {
 		c.noESI = true
 		c.options.Tell(Event{Urgent: true, Text: fmt.Sprintf(

@@ -402,6 +402,7 @@ func TestFirewallBeforeInquiries_RFC4171_5_6_5_13(t *testing.T) {
 	c, told := start(t, s, Options{Inquiry: time.Second})
 	c.Register(two(t))
 	eventually(t, "all is registered", func() bool { return c.Status().State == Registered })
+	time.Sleep(2500 * time.Millisecond) // it has tried more than twice by then
 	s.mu.Lock()
 	s.portals = map[string]map[Tag]uint32{}
 	s.mu.Unlock()
