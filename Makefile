@@ -2,12 +2,12 @@
 
 TALLY = go run ./test/tally
 
-.PHONY: bench benchstat help test check unit fuzz e2e daemon image-test protocol powercut outage qemu conformance guest cluster build image clean
+.PHONY: bench benchstat deb help test check unit fuzz e2e daemon image-test debian-test protocol powercut outage qemu conformance guest cluster build image clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-test: ## everything below but the last three: what CI runs; it installs what it lacks with apt-get when it is root (ISANTARGET_TEST_INSTALL=0: never)
+test: ## everything below but the last four: what CI runs; it installs what it lacks with apt-get when it is root (ISANTARGET_TEST_INSTALL=0: never)
 	@$(TALLY)
 
 check: ## formatting, go vet, staticcheck, the build without cgo, the rules of the house
@@ -20,13 +20,16 @@ fuzz: ## each fuzz target for a moment
 	@$(TALLY) fuzz
 
 e2e: ## every end to end test
-	@$(TALLY) daemon image protocol powercut outage qemu conformance guest cluster
+	@$(TALLY) daemon image debian protocol powercut outage qemu conformance guest cluster
 
 daemon: ## the daemon as a process: stop, kill, refusals
 	@$(TALLY) daemon
 
 image-test: ## the container image's binary, as far as a machine without a registry can tell
 	@$(TALLY) image
+
+debian-test: ## the Debian package, installed, used and removed in a container with systemd
+	@$(TALLY) debian
 
 protocol: ## clause by clause, by initiators that can be wrong, and by many at once
 	@$(TALLY) protocol
@@ -59,6 +62,9 @@ bench: ## isantarget beside tgt, istgt, gotgt and a bare server, into docs/perfo
 
 benchstat: ## the inner pieces at the commit BASE (default HEAD~1) and in this tree, compared by benchstat; BENCH picks some, COUNT repeats
 	go run ./bench benchstat -base "$(or $(BASE),HEAD~1)" -bench "$(or $(BENCH),.)" -count "$(or $(COUNT),6)"
+
+deb: ## the Debian package, isantarget_VERSION_ARCH.deb
+	@configs/debian/build
 
 build: ## the static binary, ./isantarget
 	CGO_ENABLED=0 go build -trimpath -o isantarget ./cmd/isantarget

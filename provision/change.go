@@ -132,6 +132,9 @@ func (r *running) fixed(p *plan) error {
 func (c *change) discard() error {
 	unbind(c.bound)
 	c.leave()
+	if c.before != nil {
+		c.sockets.refuse()
+	}
 	var all error
 	for _, u := range c.opened {
 		all = errors.Join(all, u.discard())
@@ -157,7 +160,7 @@ func (c *change) bind(ctx context.Context) (err error) {
 		}
 		missing = append(missing, at)
 	}
-	if c.bound, err = bind(ctx, c.plan.Config, missing, left); err != nil {
+	if c.bound, err = bind(ctx, c.sockets, c.plan.Config, missing, left); err != nil {
 		return err
 	}
 	c.next.portals = append(c.next.portals, c.bound...)

@@ -158,7 +158,7 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	network, host := family(configs.Portal(address))
 	l, err := (&net.ListenConfig{}).Listen(ctx, network, address)
 	if err != nil {
-		return nil, errors.New(explainBind(err, address, host, nil))
+		return nil, errors.New(explainBind(err, address, host, nil, newSockets(nil)))
 	}
 	return l, nil
 }

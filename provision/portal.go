@@ -37,15 +37,20 @@ func placesOf(c configs.Config) []place {
 }
 
 // bind binds portals on which nobody is accepted yet. If one cannot be bound none
-// is. leaving are portals of ours that are still bound, and will not be.
-func bind(ctx context.Context, want configs.Config, places []place, leaving []portal) ([]portal, error) {
+// is. Sockets that the process was started with are not bound again. leaving are portals
+// of ours that are still bound, and will not be.
+func bind(ctx context.Context, inherited *sockets, want configs.Config, places []place, leaving []portal) ([]portal, error) {
 	var portals []portal
 	var errs configs.Errors
 	for _, at := range places {
 		network, host := family(at.address)
+		if l := inherited.take(at.address); l != nil {
+			portals = append(portals, portal{tag: at.tag, address: at.address, network: network, listener: l})
+			continue
+		}
 		l, err := (&net.ListenConfig{}).Listen(ctx, network, string(at.address))
 		if err != nil {
-			errs = append(errs, want.Errorf(at.path, "%s", explainBind(err, string(at.address), host, leaving)))
+			errs = append(errs, want.Errorf(at.path, "%s", explainBind(err, string(at.address), host, leaving, inherited)))
 			continue
 		}
 		portals = append(portals, portal{tag: at.tag, address: at.address, network: network, listener: l})
@@ -77,8 +82,11 @@ func family(p configs.Portal) (network, host string) {
 	return "tcp", host
 }
 
-func explainBind(err error, address, host string, leaving []portal) string {
+func explainBind(err error, address, host string, leaving []portal, inherited *sockets) string {
 	_, port, _ := net.SplitHostPort(address)
+	if has := inherited.onPort(port); has != "" && errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Sprintf("this process was started with a socket on %s, which is not quite %s; make the two equal (systemctl edit isantarget.socket)", has, address)
+	}
 	for _, p := range leaving {
 		if _, taken, _ := net.SplitHostPort(p.listener.Addr().String()); taken == port && errors.Is(err, syscall.EADDRINUSE) {
 			return fmt.Sprintf("the portal %s of group %d, which is to go, still has this port; take it out and apply, then add %s", p.address, p.tag, address)

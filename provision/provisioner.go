@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"reflect"
 	"strings"
 	"sync"
@@ -25,6 +26,10 @@ import (
 type Options struct {
 	Log      *logrus.Logger
 	Revision string // PRODUCT REVISION LEVEL of all LUNs (SPC-4 6.6.2), up to four characters
+
+	// Sockets are those that the process was started with. Portals on their addresses use them instead of binding
+	// their own, and leave them open.
+	Sockets []*net.TCPListener
 }
 
 // A Provisioner keeps what runs equal to the configuration. Its methods may be
@@ -41,6 +46,7 @@ type Provisioner struct {
 	now       atomic.Pointer[running] // nil: nothing runs
 	hanging   hangingUnits
 	jobs      job.Board
+	sockets   *sockets
 
 	questions questions // about space
 	events    eventLog
@@ -50,7 +56,7 @@ type Provisioner struct {
 
 // New makes a provisioner that runs nothing.
 func New(o Options) *Provisioner {
-	p := &Provisioner{log: logrus.NewEntry(o.Log), revision: o.Revision, openers: openers()}
+	p := &Provisioner{log: logrus.NewEntry(o.Log), revision: o.Revision, openers: openers(), sockets: newSockets(o.Sockets)}
 	p.jobs.Watch = p.tellOf
 	return p
 }
@@ -101,6 +107,10 @@ func (p *Provisioner) applyRecorded(ctx context.Context, want configs.Config, re
 		p.gauge = p.startGauge()
 	}
 	p.registrar.register(p, c.next)
+	for _, address := range p.sockets.refuse() {
+		c.complain("the process was started with a socket on %s, and no portal is just there, so connections to it are refused: "+
+			"configure the portal, or have systemd not listen there (systemctl edit isantarget.socket)", address)
+	}
 	c.removeUnits()
 	if c.before == nil {
 		p.startWatching()
@@ -142,6 +152,7 @@ func (p *Provisioner) stop(ctx context.Context) error {
 	var withdrawing sync.WaitGroup // beside all else, or a server that hangs would cost time
 	withdrawing.Go(p.registrar.withdraw)
 	defer withdrawing.Wait()
+	p.sockets.release()
 	p.stopWatching()
 	p.gauge.stop()
 	p.gauge = nil

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
 
+	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/sirupsen/logrus"
 	"github.com/urfave/cli/v2"
@@ -59,7 +61,11 @@ func serve(c *cli.Context) error {
 	}
 	log := logrus.New()
 	log.SetOutput(c.App.ErrWriter)
-	sides := provision.NewSides(provision.New(provision.Options{Log: log, Revision: revision()}), from)
+	sockets, err := inheritedSockets()
+	if err != nil {
+		return err
+	}
+	sides := provision.NewSides(provision.New(provision.Options{Log: log, Revision: revision(), Sockets: sockets}), from)
 	want, err := sides.Load()
 	if err != nil {
 		return err
@@ -95,6 +101,22 @@ func serve(c *cli.Context) error {
 	s.closePlane()
 	s.End()
 	return errors.Join(err, stop(s.Provisioner, log, s.ready))
+}
+
+// inheritedSockets are those that systemd has opened for us (sd_listen_fds(3)).
+func inheritedSockets() (sockets []*net.TCPListener, err error) {
+	listeners, err := activation.Listeners()
+	if err != nil {
+		return nil, fmt.Errorf("cannot take the sockets of systemd: %w", err)
+	}
+	for i, l := range listeners {
+		socket, ok := l.(*net.TCPListener)
+		if !ok {
+			return nil, fmt.Errorf("socket %d of systemd is no TCP port that listens; isantarget.socket may have ListenStream=ADDRESS:PORT alone", i+1)
+		}
+		sockets = append(sockets, socket)
+	}
+	return sockets, nil
 }
 
 // untilSignal is a context that the first SIGTERM or SIGINT ends. A second one

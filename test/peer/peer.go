@@ -32,6 +32,8 @@ func Packages() []Package {
 		{Name: "mmdebstrap", Programs: []string{"mmdebstrap"}, Purpose: "building the guest"},
 		{Name: "e2fsprogs", Programs: []string{"mke2fs"}, Purpose: "building the guest"},
 		{Name: "xfsprogs", Programs: []string{"mkfs.xfs"}, Purpose: "file systems that are filled, and that lose power"},
+		{Name: "systemd-container", Programs: []string{"systemd-nspawn"}, Purpose: "the machine that the Debian package is installed on"},
+		{Name: "systemd", Files: []string{"/lib/systemd/systemd"}, Purpose: "the machine that the Debian package is installed on"},
 		{Name: "cpio", Programs: []string{"cpio"}, Purpose: "building the guest"},
 		{Name: "xz-utils", Programs: []string{"xz"}, Purpose: "building the guest"},
 	}

@@ -21,7 +21,7 @@ func check(ctx context.Context, r *runner) {
 		{name: "go vet", args: []string{"go", "vet", "./..."}},
 		{name: "staticcheck", args: []string{"go", "tool", "staticcheck", "./..."}},
 		{name: "build without cgo", env: []string{"CGO_ENABLED=0"}, args: []string{"go", "build", "./..."}},
-		{name: "shell scripts", args: []string{"bash", "-n", ".ci/run", "test/guest/lab/build", "test/guest/lab/image/init", "test/guest/lab/image/library"}},
+		{name: "shell scripts", args: []string{"bash", "-n", ".ci/run", "configs/debian/build", "test/guest/lab/build", "test/guest/lab/image/init", "test/guest/lab/image/library"}},
 	} {
 		begun := time.Now()
 		out, err := output(ctx, r.root, c.env, c.args[0], c.args[1:]...)

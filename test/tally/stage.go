@@ -44,6 +44,7 @@ func stages() []stage {
 		{name: "fuzz", purpose: "each fuzz target for a moment", bound: 6 * time.Minute, run: fuzz},
 		{name: "daemon", purpose: "the daemon as a process: stop, kill, refusals", bound: 5 * time.Minute, peers: race, run: endToEnd("daemon")},
 		{name: "image", purpose: "the container image's binary: static, in an empty root, not as root", bound: 5 * time.Minute, run: endToEnd("image")},
+		{name: "debian", purpose: "the Debian package: installed, used, brought up to date, removed on a machine with systemd", bound: 8 * time.Minute, peers: []string{"systemd-container", "systemd", "libiscsi-bin"}, waits: true, run: endToEnd("debian")},
 		{name: "protocol", purpose: "clause by clause, by initiators that can be wrong, and by many at once", bound: 15 * time.Minute, peers: append(race, "tgt", "istgt", "open-isns-server", "open-isns-utils"), waits: true, run: endToEnd("protocol", "hostile", "reservation", "compareandwrite", "live", "thirdparty", "migration", "isns", "doctor")},
 		{name: "powercut", purpose: "the plug is pulled: below the store, in a real file system, and by SIGKILL", bound: 15 * time.Minute, peers: append(race, "e2fsprogs", "xfsprogs"), waits: true, run: endToEnd("powercut")},
 		{name: "outage", purpose: "the power of a machine is cut that serves from its own disk: all of the way down to the flush of a virtual disk", bound: 15 * time.Minute, peers: append(guest, "xfsprogs"), waits: true, run: endToEnd("outage")},
@@ -56,7 +57,7 @@ func stages() []stage {
 
 // endToEndPackages are the packages below test/ that need a daemon; other stages than unit run them.
 func endToEndPackages() []string {
-	return []string{"daemon", "image", "protocol", "hostile", "reservation", "compareandwrite", "live", "thirdparty", "migration", "isns", "doctor", "powercut", "outage", "qemu", "conformance", "guest", "cluster"}
+	return []string{"daemon", "image", "debian", "protocol", "hostile", "reservation", "compareandwrite", "live", "thirdparty", "migration", "isns", "doctor", "powercut", "outage", "qemu", "conformance", "guest", "cluster"}
 }
 
 // endToEnd returns the stage of packages below test/.
