@@ -5,7 +5,7 @@
 //
 // QEMU is killed at a random moment, so what the guest's kernel had in memory is lost. Its disk is ours ([Disk], which
 // QEMU reaches as an NBD server): it has a volatile write cache, and at the cut it loses a random part of what no flush
-// had made durable, sector by sector, in any order. So each step of the way down to the medium is a real one: the
+// had made durable, block by block, in any order. So each step of the way down to the medium is a real one: the
 // daemon's fdatasync, the file system's journal, the barriers of the block layer, the flush of the virtual disk.
 //
 // Then the machine boots on what is left, and what has been acknowledged must be there: blocks, by the ledgers of
