@@ -2,8 +2,11 @@ package importer
 
 import (
 	"flag"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,7 +31,7 @@ func read(t testing.TB, name string) (*Result, string) {
 
 // files are the configurations in testdata, and what they are of.
 func files() map[string]Kind {
-	return map[string]Kind{"saveconfig.json": Targetcli, "targets.conf": TGT, "tgtadm.txt": TGTAdm, "istgt.conf": ISTGT, "gotgt.json": Gotgt, "ctl.conf": CTL, "scst.conf": SCST}
+	return map[string]Kind{"saveconfig.json": Targetcli, "targetcli.json": Targetcli, "targets.conf": TGT, "tgtadm.txt": TGTAdm, "istgt.conf": ISTGT, "gotgt.json": Gotgt, "ctl.conf": CTL, "scst.conf": SCST}
 }
 
 // TestRead holds what each configuration becomes, and what is said of it, against what is
@@ -166,6 +169,31 @@ func TestLIONames(t *testing.T) {
 	}
 	if lioIdentity(&l, "ab", ""); l.NAA != "6001405ab00000000000000000000000" {
 		t.Errorf("of a short serial: %s", l.NAA)
+	}
+}
+
+// TestNamesOfLIO: targetcli.json was written by targetcli 2.1.53, and targetcli.names are what
+// a Linux initiator (open-iscsi, sg3-utils, udev) then knew those disks by, of the kernel's
+// own target. They have to be those that the disks bear here.
+func TestNamesOfLIO(t *testing.T) {
+	r, _ := read(t, "targetcli.json")
+	text, err := os.ReadFile(filepath.Join("testdata", "targetcli.names"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var made strings.Builder
+	for _, target := range slices.Backward(r.Config.Targets) {
+		for _, n := range slices.Sorted(maps.Keys(target.LUNs)) {
+			l := r.Config.LUNs[slices.IndexFunc(r.Config.LUNs, func(l configs.LUN) bool { return l.Name == target.LUNs[n] })]
+			look := fmt.Sprintf("look %s LUN %d: ", target.Name[len(target.Name)-1:], n)
+			by := look + "disk/by-id/"
+			fmt.Fprint(&made, look, "Product identification: ", l.Product, "\n", look, "Product revision level: ", l.Revision, "\n", look, "Unit serial number: ", l.Serial, "\n",
+				by, "scsi-1", strings.ReplaceAll(l.T10, " ", "_"), "\n", by, "scsi-3", l.NAA, "\n",
+				by, "scsi-S", l.Vendor, "_", l.Product, "_", l.Serial, "\n", by, "wwn-0x", l.NAA, "\n")
+		}
+	}
+	if made.String() != string(text) {
+		t.Errorf("they bear\n%s\nwant\n%s", made.String(), text)
 	}
 }
 

@@ -124,7 +124,10 @@ func (b *builder) lioStates(so *entry) map[string]configs.AccessState {
 			b.note(a, "the access state %d of the ALUA group %q of %s has no equal; it is unavailable here", number, name, so.text("name"))
 			s.State = configs.Unavailable
 		}
-		a.mark() // which states a group may be in, how it is told of, and how long that takes, is the same for all here
+		// Which states a group may be in, how it is told of, and how long that takes, is the same for all here.
+		a.leave("alua_access_status", "alua_access_type", "alua_support_active_nonoptimized", "alua_support_active_optimized", "alua_support_offline",
+			"alua_support_standby", "alua_support_transitioning", "alua_support_unavailable", "alua_write_metadata", "implicit_trans_secs",
+			"nonop_delay_msecs", "tg_pt_gp_id", "trans_delay_msecs")
 		if s.State != configs.Optimized || s.Preferred {
 			groups[name] = s
 		}
