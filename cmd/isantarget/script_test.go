@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -15,9 +17,11 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 	"github.com/urfave/cli/v2"
 
+	"github.com/isantarget/isantarget/admin"
 	"github.com/isantarget/isantarget/internal/initiator"
 	"github.com/isantarget/isantarget/internal/loopdevice"
 	"github.com/isantarget/isantarget/iscsi"
+	"github.com/isantarget/isantarget/provision"
 	"github.com/isantarget/isantarget/test/daemon"
 )
 
@@ -60,7 +64,7 @@ func runScripts(t *testing.T, dir, root string) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"await": await, "expand": expand, "finds": finds, "reserves": reserves,
+			"await": await, "expand": expand, "finds": finds, "reserves": reserves, "counted": counted,
 		},
 	})
 }
@@ -182,4 +186,32 @@ func reserves(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		_, _ = c.Logout(iscsi.CloseSession, 0)
 	}()
+}
+
+// counted SOCKET LUN FILE wants that the daemon at SOCKET has counted for LUN as many
+// reads and bytes as the result of bench in FILE says.
+func counted(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: counted SOCKET LUN FILE")
+	}
+	var result struct{ Total, Block uint64 }
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[2])), &result))
+	client := admin.NewClient(ts.MkAbs(args[0]))
+	defer client.Close()
+	// A command is counted when its answer is out, which may be a little after it is read.
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		status, err := client.Load(context.Background())
+		ts.Check(err)
+		i := slices.IndexFunc(status.LUNs, func(l provision.LUNLoad) bool { return l.Name == args[1] })
+		if i < 0 {
+			ts.Fatalf("there is no LUN %s", args[1])
+		}
+		got := status.LUNs[i].Read
+		if result.Total > 0 && got.Operations == result.Total && got.Bytes == result.Total*result.Block {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("bench has had %d reads of %d bytes, the daemon counts %d of %d bytes in all", result.Total, result.Block, got.Operations, got.Bytes)
+		}
+	}
 }
