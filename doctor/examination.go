@@ -215,13 +215,26 @@ func (x *examination) examine(s scope) []Finding {
 			continue
 		}
 		x.allow()
-		f := c.finding(c.run(x))
+		f := c.finding(c.attempt(x))
 		if x.ctx.Err() == nil { // else it was us who cut the connection
 			findings = append(findings, f)
 		}
 	}
 	return findings
 }
+
+// attempt runs the check. A defect of ours that an answer brings to light ends the check,
+// and not the program: what was changed has to be put back.
+func (c *Check) attempt(x *examination) (found string, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = notChecked("%s: %v", ourDefect, r)
+		}
+	}()
+	return c.run(x)
+}
+
+const ourDefect = "a defect of doctor, please report it"
 
 func (n need) String() string {
 	return [...]string{"only reads", "writes to blocks, which are put back", "takes reservations, which are given back", "resets the unit, and aborts what others do"}[n]

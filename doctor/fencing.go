@@ -212,6 +212,10 @@ func checkExclusiveAccess(x *examination) (string, error) {
 }
 
 func checkThroughLogout(x *examination) (string, error) {
+	s, err := x.scratch()
+	if err != nil {
+		return "", err
+	}
 	g, err := x.reservedByA(writeExclusiveRegistrantsOnly)
 	if err != nil {
 		return "", err
@@ -227,7 +231,7 @@ func checkThroughLogout(x *examination) (string, error) {
 	if _, err := x.a.hear(); err != nil {
 		return "", err
 	}
-	if err := x.a.write(x.area.lba, pattern(x.area.size, 31)); err != nil {
+	if err := x.a.write(s.lba, pattern(s.size, 31)); err != nil {
 		return "", fmt.Errorf("the holder, logged in again: %w", err)
 	}
 	return "", x.unguard()

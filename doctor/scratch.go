@@ -43,7 +43,10 @@ func (x *examination) scratch() (*scratch, error) {
 		return nil, err
 	}
 	s := &scratch{blocks: pieceBytes / c.size, size: c.size}
-	if s.blocks == 0 || c.blocks < uint64(4*s.blocks) {
+	if pieceBytes%c.size != 0 {
+		return nil, notChecked("blocks of %d bytes are not written to", c.size)
+	}
+	if c.blocks < uint64(4*s.blocks) {
 		return nil, notChecked("the unit has less than 4 MiB")
 	}
 	s.lba = (c.blocks/uint64(s.blocks) - 3) * uint64(s.blocks)
