@@ -1,7 +1,6 @@
 package provision
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -126,7 +125,7 @@ func namesOfHost(address configs.Address) (names []string, addresses []net.IP) {
 		names = []string{name, "localhost"}
 	}
 	add := func(ip net.IP) {
-		if !slices.ContainsFunc(addresses, func(known net.IP) bool { return bytes.Equal(known.To16(), ip.To16()) }) {
+		if !slices.ContainsFunc(addresses, func(known net.IP) bool { return known.Equal(ip) }) {
 			addresses = append(addresses, ip)
 		}
 	}
