@@ -76,6 +76,27 @@ func BenchmarkRead4K(b *testing.B) {
 	}
 }
 
+// BenchmarkGatheredReads4K is 32 reads at once; an operation is one of them.
+func BenchmarkGatheredReads4K(b *testing.B) {
+	const reads = 32
+	r := newRig(b, 64<<20)
+	h, wire, batch := new(iscsi.BHS), r.conn, &segment{}
+	b.ReportAllocs()
+	for i := 0; i < b.N; i += reads {
+		r.conn, batch.bytes = batch, batch.bytes[:0]
+		for j := range reads {
+			r.command(b, h, 0x28, uint32((i+j)*8)%131072, 8, nil)
+		}
+		r.conn = wire
+		if _, err := wire.Write(batch.bytes); err != nil {
+			b.Fatal(err)
+		}
+		for range reads {
+			r.answer(b)
+		}
+	}
+}
+
 func BenchmarkWrite4K(b *testing.B) {
 	r := newRig(b, 64<<20)
 	h, data := new(iscsi.BHS), make([]byte, 4096)

@@ -154,7 +154,11 @@ func (c *Connection) finish(err error) {
 func (c *Connection) now() meter.Moment { return meter.Moment(c.clock.Load()) }
 
 // tick notes the moment from which on the reader does something else.
-func (c *Connection) tick(at meter.Moment) { c.clock.Store(int64(at)) }
+func (c *Connection) tick(at meter.Moment) {
+	if c.now() != at { // commands that were gathered end at one moment
+		c.clock.Store(int64(at))
+	}
+}
 
 // nextTransferTag is a Target Transfer Tag that no open R2T of the connection has.
 func (c *Connection) nextTransferTag() uint32 {
