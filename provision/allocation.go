@@ -14,7 +14,7 @@ const MaxCells = 2048
 const (
 	// cellSteps bounds the questions that are asked of the store for one cell of a map,
 	// mapBound the time that they take together.
-	cellSteps = 32
+	cellSteps = 128
 	mapBound  = 2 * time.Second
 )
 

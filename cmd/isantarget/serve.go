@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/isantarget/isantarget/admin"
+	"github.com/isantarget/isantarget/admin/page"
 	"github.com/isantarget/isantarget/configs"
 	"github.com/isantarget/isantarget/provision"
 )
@@ -83,7 +84,7 @@ func serve(c *cli.Context) error {
 		Sides: sides, file: c.String("config"), log: log, ready: readyFile(c.String("ready-file")),
 		until: ctx,
 	}
-	s.plane = admin.NewServer(s, log, nil)
+	s.plane = admin.NewServer(s, log, page.Files())
 	sides.Accompany(s.plane)
 	_, report, err := sides.Reload(ctx)
 	if errors.Is(err, context.Canceled) {

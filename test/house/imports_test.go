@@ -48,6 +48,7 @@ func rules() []rule {
 		{of: "target", own: []string{"iscsi", "scsi", "meter", "guess"}, ext: []string{logrus, sys}},
 		{of: "internal/initiator", own: []string{"iscsi"}},
 		{of: "internal/loopdevice", ext: []string{sys}},
+		{of: "admin/page"},
 		{of: "provision", own: []string{"configs", "target", "iscsi", "scsi", "scsi/*", "backstore", "backstore/*", "state", "job", "meter", "isns"}, ext: []string{logrus, sys, humanize}},
 		{of: "metrics", own: []string{"provision", "job", "meter", "scsi", "target"}, ext: []string{"github.com/prometheus/client_golang"}},
 		{of: "admin", own: []string{"configs", "provision", "job", "metrics", "guess"}, ext: []string{logrus, sys}},
