@@ -2,7 +2,7 @@
 
 TALLY = go run ./test/tally
 
-.PHONY: bench benchstat deb help test check unit fuzz e2e daemon image-test debian-test protocol powercut outage qemu conformance guest cluster build image clean
+.PHONY: bench benchstat deb help test check unit fuzz e2e daemon image-test debian-test protocol powercut outage page qemu conformance guest cluster build image clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -20,7 +20,7 @@ fuzz: ## each fuzz target for a moment
 	@$(TALLY) fuzz
 
 e2e: ## every end to end test
-	@$(TALLY) daemon image debian protocol powercut outage qemu conformance guest cluster
+	@$(TALLY) daemon image debian protocol powercut outage page qemu conformance guest cluster
 
 daemon: ## the daemon as a process: stop, kill, refusals
 	@$(TALLY) daemon
@@ -39,6 +39,9 @@ powercut: ## the plug is pulled: below the store, in a real file system, and by 
 
 outage: ## the power of a machine is cut that serves from its own disk; ISANTARGET_TEST_OUTAGES=100 for that many times
 	@$(TALLY) outage
+
+page: ## the web page in a browser, by keyboard too; screenshots go to ISANTARGET_TEST_ARTIFACTS
+	@$(TALLY) page
 
 qemu: ## qemu-img and qemu-io on iscsi:// disks
 	@$(TALLY) qemu

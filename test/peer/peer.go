@@ -35,6 +35,7 @@ func Packages() []Package {
 		{Name: "systemd-container", Programs: []string{"systemd-nspawn"}, Purpose: "the machine that the Debian package is installed on"},
 		{Name: "systemd", Files: []string{"/lib/systemd/systemd"}, Purpose: "the machine that the Debian package is installed on"},
 		{Name: "cpio", Programs: []string{"cpio"}, Purpose: "building the guest"},
+		{Name: "chromium", Programs: []string{"chromium"}, Purpose: "the web page in a browser"},
 		{Name: "xz-utils", Programs: []string{"xz"}, Purpose: "building the guest"},
 	}
 }

@@ -48,6 +48,7 @@ func stages() []stage {
 		{name: "protocol", purpose: "clause by clause, by initiators that can be wrong, and by many at once", bound: 15 * time.Minute, peers: append(race, "tgt", "istgt", "open-isns-server", "open-isns-utils"), waits: true, run: endToEnd("protocol", "hostile", "reservation", "compareandwrite", "live", "thirdparty", "migration", "isns", "doctor")},
 		{name: "powercut", purpose: "the plug is pulled: below the store, in a real file system, and by SIGKILL", bound: 15 * time.Minute, peers: append(race, "e2fsprogs", "xfsprogs"), waits: true, run: endToEnd("powercut")},
 		{name: "outage", purpose: "the power of a machine is cut that serves from its own disk: all of the way down to the flush of a virtual disk", bound: 15 * time.Minute, peers: append(guest, "xfsprogs"), waits: true, run: endToEnd("outage")},
+		{name: "page", purpose: "the web page in a browser, by keyboard too", bound: 8 * time.Minute, peers: append(race, "chromium"), waits: true, run: endToEnd("page")},
 		{name: "qemu", purpose: "qemu-img and qemu-io on iscsi:// disks", bound: 8 * time.Minute, peers: append(race, "qemu-utils", "qemu-block-extra"), run: endToEnd("qemu")},
 		{name: "conformance", purpose: "libiscsi's iscsi-test-cu in every shape of logical unit", bound: 15 * time.Minute, peers: append(race, "libiscsi-bin"), run: endToEnd("conformance")},
 		{name: "guest", purpose: "the Linux initiator in a QEMU guest, and QEMU that pauses one on a full disk", bound: 25 * time.Minute, peers: append(guest, "qemu-block-extra"), waits: true, run: endToEnd("guest")},
@@ -57,7 +58,7 @@ func stages() []stage {
 
 // endToEndPackages are the packages below test/ that need a daemon; other stages than unit run them.
 func endToEndPackages() []string {
-	return []string{"daemon", "image", "debian", "protocol", "hostile", "reservation", "compareandwrite", "live", "thirdparty", "migration", "isns", "doctor", "powercut", "outage", "qemu", "conformance", "guest", "cluster"}
+	return []string{"daemon", "image", "debian", "protocol", "hostile", "reservation", "compareandwrite", "live", "thirdparty", "migration", "isns", "doctor", "powercut", "outage", "page", "qemu", "conformance", "guest", "cluster"}
 }
 
 // endToEnd returns the stage of packages below test/.
