@@ -1,10 +1,16 @@
 package image
 
 import (
+	"bufio"
 	"bytes"
+	"crypto/tls"
 	"debug/elf"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -98,7 +104,10 @@ func TestImage(t *testing.T) {
 	entry := execForm(t, s[1], "ENTRYPOINT")
 	t.Run("static", func(t *testing.T) { static(t, filepath.Join(dir, entry[0])) })
 	t.Run("nothing else", func(t *testing.T) { onlyHolds(t, dir, entry[0], "/data") })
-	if err := Isolated(func() { serves(t, s[1], dir) }); err != nil {
+	if err := Isolated(func() {
+		serves(t, s[1], dir, "iqn.2026-11.org.isantarget:san")
+		serves(t, s[1], dir, "iqn.2026-11.org.example:san", variables(t)...)
+	}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -136,8 +145,9 @@ func onlyHolds(t *testing.T, dir string, want ...string) {
 	}
 }
 
-// serves runs entry point, command and health check in the image's root as its user.
-func serves(t *testing.T, image Stage, dir string) {
+// serves runs entry point, command and health check in the image's root as its user, with variables. What serves then
+// is called target.
+func serves(t *testing.T, image Stage, dir, target string, variables ...string) {
 	entry, arguments, health := execForm(t, image, "ENTRYPOINT"), execForm(t, image, "CMD"), execForm(t, image, "HEALTHCHECK")
 	if out, err := program(t, image, dir, health).CombinedOutput(); err == nil {
 		t.Errorf("the health check is content before anything serves: %s", out)
@@ -145,8 +155,11 @@ func serves(t *testing.T, image Stage, dir string) {
 	var log bytes.Buffer
 	daemon := program(t, image, dir, append(entry, arguments...))
 	daemon.Stdout, daemon.Stderr = &log, &log
+	daemon.Env = append(daemon.Env, variables...)
+	begun := time.Now()
 	if err := daemon.Start(); err != nil {
-		t.Fatal(err)
+		t.Error(err)
+		return
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- daemon.Wait() }()
@@ -156,12 +169,22 @@ func serves(t *testing.T, image Stage, dir string) {
 			t.Logf("the daemon printed:\n%s", log.String())
 		}
 	}()
+	if err := awaitLogin("127.0.0.1:3260", target); err != nil {
+		t.Error(err)
+		return
+	}
+	t.Logf("an initiator is logged in %v after the start of the container's process", time.Since(begun).Round(time.Millisecond))
 	if err := healthy(t, image, dir, health); err != nil {
 		t.Error(err)
 		return
 	}
-	if err := moveData("127.0.0.1:3260"); err != nil {
+	if err := moveData("127.0.0.1:3260", target); err != nil {
 		t.Error(err)
+	}
+	if len(variables) > 0 {
+		if err := tellsMetrics("127.0.0.1:3261"); err != nil {
+			t.Error(err)
+		}
 	}
 	if err := daemon.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Error(err)
@@ -221,13 +244,13 @@ func healthy(t *testing.T, image Stage, dir string, health []string) error {
 }
 
 // moveData writes a block through a session and reads it back through another.
-func moveData(address string) error {
+func moveData(address, target string) error {
 	data := bytes.Repeat([]byte("isantarget "), 512)[:512]
 	for _, c := range []initiator.Command{
 		{CDB: []byte{0x2a, 0, 0, 0, 0, 9, 0, 0, 1, 0}, Write: data},
 		{CDB: []byte{0x28, 0, 0, 0, 0, 9, 0, 0, 1, 0}, Read: len(data)},
 	} {
-		r, err := oneCommand(address, c)
+		r, err := oneCommand(address, target, c)
 		if err != nil {
 			return err
 		}
@@ -241,18 +264,71 @@ func moveData(address string) error {
 	return nil
 }
 
-// oneCommand runs a command in a session of its own, again after unit attentions.
-func oneCommand(address string, cmd initiator.Command) (r *initiator.Result, err error) {
+// login logs an initiator in.
+func login(address, target string) (*initiator.Connection, error) {
 	c, err := initiator.Dial(address, initiator.Options{})
 	if err != nil {
 		return nil, err
 	}
-	defer c.Close()
-	if err := c.Login(initiator.Login{
-		InitiatorName: "iqn.2026-11.org.isantarget.test:initiator", TargetName: "iqn.2026-11.org.isantarget:san", SessionType: "Normal", ISID: initiator.RandomISID(),
-	}); err != nil {
+	err = c.Login(initiator.Login{
+		InitiatorName: "iqn.2026-11.org.isantarget.test:initiator", TargetName: target, SessionType: "Normal", ISID: initiator.RandomISID(),
+	})
+	if err != nil {
+		c.Close()
 		return nil, err
 	}
+	return c, nil
+}
+
+// awaitLogin tries to log in until it works.
+func awaitLogin(address, target string) (err error) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		var c *initiator.Connection
+		if c, err = login(address, target); err == nil {
+			return c.Close()
+		}
+	}
+	return fmt.Errorf("no login within 30 s: %w", err)
+}
+
+// tellsMetrics asks for the metrics as Prometheus does. The connection is made here, since this thread alone is in the
+// container's network.
+func tellsMetrics(address string) error {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // a certificate that it has made itself
+	r, err := http.NewRequest("GET", "https://"+address+"/metrics", nil)
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	r.Close = true
+	if err := r.Write(secure); err != nil {
+		return err
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(secure), r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK || !bytes.Contains(text, []byte("\nisantarget_")) {
+		return fmt.Errorf("GET /metrics: %s, %v\n%s", answer.Status, err, text)
+	}
+	return nil
+}
+
+// oneCommand runs a command in a session of its own, again after unit attentions.
+func oneCommand(address, target string, cmd initiator.Command) (r *initiator.Result, err error) {
+	c, err := login(address, target)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
 	for range 10 {
 		if r, err = c.Execute(cmd); err != nil {
 			return nil, err
