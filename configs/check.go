@@ -231,6 +231,9 @@ func (k checker) space(l *LUN, at string) {
 	if l.DetectZeroes && l.Provisioning == Fixed {
 		k.fail(at+".detect-zeroes", "gives space back, and LUN %q is fixed, to keep all it has; leave one of the two out", l.Name)
 	}
+	if l.Preallocate == PreallocateAuto && l.Provisioning == Fixed {
+		k.fail(at+".preallocate", "is for sparse images, and LUN %q is fixed: it has all its space; leave it out", l.Name)
+	}
 	switch {
 	case l.Overcommit == "":
 	case l.Kind != File && l.Kind != AnyKind:

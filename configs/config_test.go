@@ -168,6 +168,8 @@ func TestErrors(t *testing.T) {
 		{"size of nothing", lun + "size = \"ten\"\n", `san.toml:4: lun.size: "ten" is not a size; write a number and its unit, as 10GiB or 500GB`},
 		{"negative size", lun + "size = -1\n", `san.toml:4: lun.size: "-1" is not a size; write a number and its unit, as 10GiB or 500GB`},
 		{"half a block", lun + "size = 1000\n", `san.toml:4: lun.size: 1000 bytes are not whole blocks of 512`},
+		{"preallocate", lun + "provisioning = \"fixed\"\npreallocate = \"auto\"\n", `san.toml:5: lun.preallocate: is for sparse images, and LUN "a" is fixed: it has all its space; leave it out`},
+		{"preallocate what", lun + "preallocate = \"on\"\n", `san.toml:4: lun.preallocate: "on" is not known; known: auto, off`},
 		{"detect-zeroes", lun + "provisioning = \"fixed\"\ndetect-zeroes = true\n", `san.toml:5: lun.detect-zeroes: gives space back, and LUN "a" is fixed, to keep all it has; leave one of the two out`},
 		{"overcommit", lun + "overcommit = \"maybe\"\n", `san.toml:4: lun.overcommit: "maybe" is not known; known: refuse, warn, allow`},
 		{"overcommit in a store", store + lun0 + "store = \"tank\"\novercommit = \"allow\"\n", `san.toml:7: lun.overcommit: is for an image with a bare path; write it for the store "tank", which decides for all in it`},

@@ -24,6 +24,8 @@ type LUN struct {
 	Overcommit     Overcommit `toml:"overcommit"`      // of an image with a bare path; empty: refuse
 	SpaceThreshold int        `toml:"space-threshold"` // percent of its size in use that are told of; 0: none
 
+	Preallocate Preallocation `toml:"preallocate"` // of a sparse image; empty: auto
+
 	BlockSize         int  `toml:"block-size"`          // bytes of a logical block: 512 or 4096
 	PhysicalBlockSize int  `toml:"physical-block-size"` // bytes; 0: the device's own, or the logical one
 	WriteCache        bool `toml:"write-cache"`         // WCE of the caching mode page (SBC-3 6.4.5)
@@ -90,6 +92,20 @@ const (
 // UnmarshalText reads one of the ways.
 func (p *Provisioning) UnmarshalText(text []byte) error {
 	return choose((*string)(p), text, []string{string(Sparse), string(Fixed)})
+}
+
+// Preallocation says whether space is taken ahead of sequential writes.
+type Preallocation string
+
+// What may be said of it.
+const (
+	PreallocateAuto Preallocation = "auto" // where an image lies in fewer pieces by it, and there is room
+	PreallocateOff  Preallocation = "off"
+)
+
+// UnmarshalText reads one of the words.
+func (p *Preallocation) UnmarshalText(text []byte) error {
+	return choose((*string)(p), text, []string{string(PreallocateAuto), string(PreallocateOff)})
 }
 
 // choose takes text if it is one of choices.

@@ -317,6 +317,7 @@ func (p *Provisioner) reseat(r *running, units []*unit) error {
 			again.failure = err
 			all = errors.Join(all, fmt.Errorf("LUN %q is not ready: its image cannot be opened any more: %w", u.config.Name, err))
 		}
+		p.takeAhead(&again)
 		u.device.Swap(again.medium)
 		next.units[u.config.Name] = &again
 	}

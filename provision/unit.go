@@ -163,6 +163,7 @@ func (p *Provisioner) newUnit(ctx context.Context, l configs.LUN, keep *state.Di
 	if err := u.open(how, known); err != nil {
 		return nil, err
 	}
+	p.takeAhead(u)
 	if err := u.present(keep, p.revision, how.accept); err != nil {
 		return nil, errors.Join(err, u.discard())
 	}

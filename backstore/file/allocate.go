@@ -68,6 +68,8 @@ func room(fd int, have, size int64) error {
 // A span is a range of a file.
 type span struct{ off, length int64 }
 
+func (r span) end() int64 { return r.off + r.length }
+
 // takeHoles allocates the holes of the first size bytes. Nobody else may write to
 // the file meanwhile. taken are the holes, as far as it came.
 func takeHoles(fd int, size int64, o Options) (taken []span, err error) {

@@ -36,6 +36,8 @@ func (s *Store) Defragment(step func(done, total int64) error) (before, after in
 	}
 	s.resizing.Lock()
 	defer s.resizing.Unlock()
+	s.ahead.hold()
+	defer s.ahead.resume()
 	if err := s.descriptor.Sync(); err != nil {
 		return 0, 0, err
 	}

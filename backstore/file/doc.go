@@ -26,6 +26,9 @@
 //   - A new sparse image on XFS takes its space in aligned units of 1 MiB (the extent
 //     size hint), so that images that are written by turns lie in few pieces. What of
 //     a unit is not written yet is anchored.
+//   - Ahead of who writes a sparse image in sequence space is taken, where the owner wants
+//     that (Preallocate): only on ext4 and XFS, in steps that double from 8 to 64 MiB. It
+//     is anchored, and what of it was not written is given back.
 //   - The page cache is used, unless Direct is asked for. Reads whose data is
 //     there are answered without waiting (preadv2(2), RWF_NOWAIT) on ext4, XFS
 //     and btrfs; writes into it on XFS. (Linux 6.18: ext4 and tmpfs refuse

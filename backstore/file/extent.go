@@ -108,6 +108,7 @@ const (
 	extentUnwritten = 0x800      // FIEMAP_EXTENT_UNWRITTEN
 	extentShared    = 0x2000     // FIEMAP_EXTENT_SHARED
 
+	fiemapSync    = 1  // FIEMAP_FLAG_SYNC: what waits in the page cache is written first
 	fiemapExtents = 32 // asked for at once
 )
 
@@ -125,10 +126,10 @@ type fiemap struct {
 	extents              [fiemapExtents]fiemapExtent
 }
 
-// ask fills q with the extents that reach into a range. It reports false where
-// the file system does not tell.
+// ask fills q with the extents that reach into a range, as its flags say. It reports
+// false where the file system does not tell.
 func (q *fiemap) ask(fd int, off, length int64) bool {
-	*q = fiemap{start: uint64(off), length: uint64(length), count: fiemapExtents}
+	*q = fiemap{start: uint64(off), length: uint64(length), flags: q.flags, count: fiemapExtents}
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), ioctlFiemap, uintptr(unsafe.Pointer(q)))
 	q.mapped = min(q.mapped, fiemapExtents)
 	return errno == 0

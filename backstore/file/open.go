@@ -127,6 +127,9 @@ func newStore(fd int, o Options) (*Store, error) {
 			return nil, err
 		}
 	}
+	if o.Provisioning == Sparse && !o.ReadOnly {
+		reclaim(fd, st.Size)
+	}
 	var align descriptor.Alignment
 	if o.Direct {
 		var err error

@@ -53,9 +53,14 @@ func (s *Store) fallocate(op string, mode uint32, off, length int64) error {
 	if length == 0 {
 		return nil
 	}
-	err := s.descriptor.Change(func(fd int) error {
-		return unix.Fallocate(fd, mode|unix.FALLOC_FL_KEEP_SIZE, off, length)
-	})
+	var err error
+	for again := true; again; again = s.ahead.hadNoSpace(err) {
+		side := s.ahead.enter(off, length)
+		err = s.descriptor.Change(func(fd int) error {
+			return unix.Fallocate(fd, mode|unix.FALLOC_FL_KEEP_SIZE, off, length)
+		})
+		s.ahead.leave(side)
+	}
 	switch {
 	case err == nil:
 		return nil

@@ -22,6 +22,8 @@ func (s *Store) Shrink(size int64) error {
 	}
 	s.resizing.Lock()
 	defer s.resizing.Unlock()
+	s.ahead.hold()
+	defer s.ahead.resume()
 	before := s.size.Load()
 	if size <= 0 || size >= before {
 		return &backstore.Error{Op: "shrink", Offset: size, Err: backstore.ErrRange}

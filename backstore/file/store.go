@@ -29,6 +29,7 @@ type Store struct {
 	size         atomic.Int64       // less only by Shrink, while nobody uses it
 	resizing     sync.Mutex         // one Grow, Shrink or Defragment at a time
 	features     backstore.Features
+	ahead        *preallocation // nil: no space is taken ahead
 }
 
 // Created tells whether Open has made the image: there was none before.
@@ -110,7 +111,15 @@ func (s *Store) WriteAt(p []byte, off int64) (int, error) {
 	if !s.writable(off, int64(len(p))) {
 		return 0, s.refusal("write", off, int64(len(p)))
 	}
-	return s.descriptor.WriteAt(p, off)
+	for {
+		side := s.ahead.enter(off, int64(len(p)))
+		n, err := s.descriptor.WriteAt(p, off)
+		s.ahead.leave(side)
+		if !s.ahead.hadNoSpace(err) {
+			s.ahead.wrote(off, n)
+			return n, err
+		}
+	}
 }
 
 // TryWriteAt implements backstore.TryWriter.
@@ -118,7 +127,14 @@ func (s *Store) TryWriteAt(p []byte, off int64) (int, error) {
 	if !s.writable(off, int64(len(p))) {
 		return 0, s.refusal("write", off, int64(len(p)))
 	}
-	return s.descriptor.TryWriteAt(p, off)
+	side, ok := s.ahead.tryEnter(off, int64(len(p)))
+	if !ok {
+		return 0, backstore.ErrWouldBlock
+	}
+	n, err := s.descriptor.TryWriteAt(p, off)
+	s.ahead.leave(side)
+	s.ahead.wrote(off, n)
+	return n, err
 }
 
 // WriteThroughAt implements backstore.ThroughWriter.
@@ -126,7 +142,15 @@ func (s *Store) WriteThroughAt(p []byte, off int64) (int, error) {
 	if !s.writable(off, int64(len(p))) {
 		return 0, s.refusal("write", off, int64(len(p)))
 	}
-	return s.descriptor.WriteThroughAt(p, off)
+	for {
+		side := s.ahead.enter(off, int64(len(p)))
+		n, err := s.descriptor.WriteThroughAt(p, off)
+		s.ahead.leave(side)
+		if !s.ahead.hadNoSpace(err) {
+			s.ahead.wrote(off, n)
+			return n, err
+		}
+	}
 }
 
 // Sync implements backstore.Store. Once it has failed it fails until the image
@@ -141,8 +165,12 @@ func (s *Store) Sync() error {
 	return s.descriptor.Sync()
 }
 
-// Close implements io.Closer: it waits for the calls in flight, and unlocks.
-func (s *Store) Close() error { return s.descriptor.Close() }
+// Close implements io.Closer: it gives back what was taken ahead, waits for the calls in
+// flight, and unlocks.
+func (s *Store) Close() error {
+	s.ahead.end()
+	return s.descriptor.Close()
+}
 
 // CopyAt implements backstore.Copier with copy_file_range(2), which shares the
 // blocks where the file system can. It is refused for a fixed image on either
@@ -161,6 +189,8 @@ func (s *Store) CopyAt(off int64, from backstore.Store, fromOff, length int64) e
 	if source == s && off < fromOff+length && fromOff < off+length {
 		return errors.ErrUnsupported
 	}
+	side := s.ahead.enter(off, length)
+	defer s.ahead.leave(side)
 	return source.descriptor.Control(func(in int) error {
 		return s.descriptor.Change(func(out int) error { return copyRange(in, fromOff, out, off, length) })
 	})

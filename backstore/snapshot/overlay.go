@@ -82,6 +82,11 @@ func (o *Overlay) Vanished() error { return o.image.Vanished() }
 // Forget drops the image from the page cache, as of file.Store.
 func (o *Overlay) Forget() error { return o.image.Forget() }
 
+// Preallocate has the image take space ahead of sequential writes, as of file.Store.
+func (o *Overlay) Preallocate(may func(space backstore.Space, bytes int64) bool) {
+	o.image.Preallocate(may)
+}
+
 // Grow implements backstore.Grower. What is new lies above nothing, and reads as zeros.
 func (o *Overlay) Grow(size int64, step func(done, total int64) error) (int64, error) {
 	size, err := o.top.Grow(size, step)
