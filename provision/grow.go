@@ -49,12 +49,26 @@ func (p *Provisioner) Grow(lun, size string) (job.Status, error) {
 		}
 	}
 	j, err := p.jobs.Start("grow", lun, func(ctx context.Context, progress *job.Progress) (string, error) {
-		return u.grow(ctx, progress, want)
+		text, err := u.grow(ctx, progress, want)
+		return p.andRecord(ctx, text, err)
 	})
 	if err != nil {
 		return job.Status{}, err
 	}
 	return j.Status(), nil
+}
+
+// andRecord is the end of a job that gives a LUN another size: what was recorded of one
+// that was made at run time is to say that too. The image comes first, for it is what
+// counts: if the record cannot be written now, the next start does it.
+func (p *Provisioner) andRecord(ctx context.Context, text string, err error) (string, error) {
+	if err != nil {
+		return text, err
+	}
+	if err := p.resized(ctx); err != nil {
+		text += fmt.Sprintf("; that cannot be recorded now, and is with the next start: %v", err)
+	}
+	return text, nil
 }
 
 // wantedSize is the size in bytes that a word means for u; 0: that of what is below.

@@ -48,7 +48,8 @@ type Provisioner struct {
 	jobs      job.Board
 	sockets   *sockets
 
-	questions questions // about space
+	resized   func(context.Context) error // records that a LUN has another size than it is said to have
+	questions questions                   // about space
 	events    eventLog
 	gauge     *gauge // nil: nothing runs; applying guards it
 	registrar registrar
@@ -56,7 +57,10 @@ type Provisioner struct {
 
 // New makes a provisioner that runs nothing.
 func New(o Options) *Provisioner {
-	p := &Provisioner{log: logrus.NewEntry(o.Log), revision: o.Revision, openers: openers(), sockets: newSockets(o.Sockets)}
+	p := &Provisioner{
+		log: logrus.NewEntry(o.Log), revision: o.Revision, openers: openers(), sockets: newSockets(o.Sockets),
+		resized: func(context.Context) error { return nil },
+	}
 	p.jobs.Watch = p.tellOf
 	return p
 }

@@ -42,8 +42,9 @@ func (p *Provisioner) Shrink(lun, size string, lossAllowed bool) (job.Status, er
 	if err != nil {
 		return job.Status{}, err
 	}
-	j, err := p.jobs.Start("shrink", lun, func(_ context.Context, progress *job.Progress) (string, error) {
-		return p.shrink(r, u, image, progress, want)
+	j, err := p.jobs.Start("shrink", lun, func(ctx context.Context, progress *job.Progress) (string, error) {
+		text, err := p.shrink(r, u, image, progress, want)
+		return p.andRecord(ctx, text, err)
 	})
 	if err != nil {
 		return job.Status{}, err

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/isantarget/isantarget/backstore/snapshot"
 	"github.com/isantarget/isantarget/configs"
@@ -50,7 +51,56 @@ func (s *Sides) set(c configs.Config) {
 func NewSides(p *Provisioner, origin Origin) *Sides {
 	s := &Sides{Provisioner: p, origin: origin}
 	s.seen.Store(&configs.Config{})
+	p.resized = func(ctx context.Context) error {
+		for !s.mu.TryLock() { // a change that waits for the end of the job has it
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+		defer s.mu.Unlock()
+		if s.ended {
+			return ErrEnded
+		}
+		return s.recordSizes(context.Background())
+	}
 	return s
+}
+
+// recordSizes has the objects of LUNs say the sizes that their images have: they grow and
+// shrink while they run, and the image is what counts. mu is held.
+func (s *Sides) recordSizes(ctx context.Context) error {
+	r := s.now.Load()
+	if r == nil {
+		return nil
+	}
+	objects, change, files := slices.Clone(s.objects), state.Documents{}, map[string]string{}
+	for i, o := range objects {
+		files[o.String()] = o.File
+		u := r.units[o.Name()]
+		if o.Table != configs.LUNTable || !o.Has("size") || u == nil || u.medium == nil || kind(u.config) != configs.File {
+			continue
+		}
+		size := configs.Size(u.medium.Geometry().Size)
+		if size == u.config.Size {
+			continue
+		}
+		objects[i] = o.With("size", size.String())
+		change[filepath.Base(o.File)] = []byte(objects[i].TOML())
+	}
+	if len(change) == 0 {
+		return nil
+	}
+	want, err := s.written.With(objects...)
+	if err != nil {
+		return err
+	}
+	if _, err := s.applyRecorded(ctx, want, func(d *state.Directory) error { return d.ChangeObjects(change) }); err != nil {
+		return err
+	}
+	s.set(want.Kept(files))
+	return nil
 }
 
 // ErrEnded: it is too late for a change.
@@ -114,6 +164,9 @@ func (s *Sides) Reload(ctx context.Context) (configs.Config, Report, error) {
 	}
 	s.written = written
 	s.set(want)
+	if err := s.recordSizes(ctx); err != nil { // after a job that was killed before it could
+		s.log.WithError(err).Warn("the sizes that LUNs have cannot be recorded")
+	}
 	return want, report, nil
 }
 

@@ -9,9 +9,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/isantarget/isantarget/configs"
 	"github.com/isantarget/isantarget/internal/initiator"
+	"github.com/isantarget/isantarget/job"
 )
 
 // newSides are the sides of a daemon in dir whose file says text, until the test ends.
@@ -316,5 +318,67 @@ func TestDeletedTogether(t *testing.T) {
 	}
 	if memory, disk := s.inMemory(), onDisk(t, s); memory != before || disk != before {
 		t.Errorf("in memory:\n%s\non the disk:\n%s\nbefore:\n%s", memory, disk, before)
+	}
+}
+
+// A LUN that was made at run time and has grown, or shrunk, is recorded with the size that
+// it has: after a restart, and in the configuration that is shown. A record that could
+// not be written before the daemon was killed is with the next start.
+func TestResizedLUNIsRecorded(t *testing.T) {
+	dir := t.TempDir()
+	s := newSides(t, dir, person)
+	s.mustPut(t, lun(t, "b"))
+	says := func(s *Sides, want string) {
+		t.Helper()
+		o, err := s.Object(configs.LUNTable, "b")
+		if err != nil || o.Object.Text("size") != want {
+			t.Errorf("the object says %v, %v; want %s", o.Object, err, want)
+		}
+		kept, err := os.ReadFile(filepath.Join(dir, "state/config.d/lun-b.toml"))
+		if err != nil || !strings.Contains(string(kept), fmt.Sprintf("size = %q", want)) {
+			t.Errorf("the record says %s, %v; want %s", kept, err, want)
+		}
+		if got := s.now.Load().units["b"]; got.config.Size != configs.Size(got.medium.Geometry().Size) || got.config.Size.String() != want {
+			t.Errorf("the LUN has %d bytes, and is said to have %v", got.medium.Geometry().Size, got.config.Size)
+		}
+	}
+	before := s.now.Load().units["b"].lu
+	done := func(j job.Status, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(20 * time.Second); err == nil && !j.State.Final() && time.Now().Before(end); time.Sleep(time.Millisecond) {
+			j, err = s.Job(j.ID)
+		}
+		if err != nil || !j.State.Final() || j.Error != "" || strings.Contains(j.Result, "recorded") {
+			t.Fatalf("%+v, %v", j, err)
+		}
+	}
+	done(s.Grow("b", "3MiB"))
+	says(s, "3MiB")
+	done(s.Grow("a", "2MiB")) // a person's: the file is never written
+	says(s, "3MiB")
+	done(s.Shrink("b", "2MiB", true))
+	says(s, "2MiB")
+	if s.now.Load().units["b"].lu != before {
+		t.Error("the logical unit is another one")
+	}
+	if _, err := s.Apply(t.Context(), configs.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(dir, "b.img"), 5<<20); err != nil { // as by a Grow that was killed before its record
+		t.Fatal(err)
+	}
+	s = newSides(t, dir, person)
+	says(s, "5MiB")
+	c, err := s.Export()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range c.LUNs {
+		if l.Name == "b" && l.Size != 5<<20 {
+			t.Errorf("it is exported with %v", l.Size)
+		}
 	}
 }
