@@ -417,3 +417,9 @@ func (p *preallocation) end() {
 func (p *preallocation) hadNoSpace(err error) bool {
 	return err != nil && p != nil && backstore.Meaning(err) == backstore.ErrNoSpace && p.giveBack()
 }
+
+// mayGiveBack is hadNoSpace for a call that must not wait: it gives nothing back, and tells whether another call that
+// may wait is worth while.
+func (p *preallocation) mayGiveBack(err error) bool {
+	return err != nil && p != nil && len(*p.windows.Load()) > 0 && backstore.Meaning(err) == backstore.ErrNoSpace
+}

@@ -221,6 +221,9 @@ func TestPreallocate_NoSpace(t *testing.T) {
 			fillUp(t, folder)
 			p := pattern(1 << 20)
 			far := int64(512 << 20)
+			if _, err := s.TryWriteAt(p, far); !errors.Is(err, backstore.ErrWouldBlock) {
+				t.Errorf("a write that must not wait: %v, want that one that may is worth while", err)
+			}
 			for name, write := range map[string]func() error{
 				"write":         func() error { _, err := s.WriteAt(p, far); return err },
 				"write through": func() error { _, err := s.WriteThroughAt(p, far+1<<20); return err },

@@ -133,6 +133,9 @@ func (s *Store) TryWriteAt(p []byte, off int64) (int, error) {
 	}
 	n, err := s.descriptor.TryWriteAt(p, off)
 	s.ahead.leave(side)
+	if s.ahead.mayGiveBack(err) {
+		return 0, backstore.ErrWouldBlock
+	}
 	s.ahead.wrote(off, n)
 	return n, err
 }

@@ -17,9 +17,7 @@ import (
 )
 
 func main() {
-	if err := run(); err != nil {
-		fmt.Println("appliance:", err)
-	}
+	fmt.Println("appliance:", run()) // it runs until it cannot go on
 	time.Sleep(100 * time.Millisecond) // for the console
 	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
