@@ -17,7 +17,7 @@ import (
 )
 
 func main() {
-	fmt.Println("appliance:", run()) // it runs until it cannot go on
+	fmt.Println("appliance:", run())   // it runs until it cannot go on
 	time.Sleep(100 * time.Millisecond) // for the console
 	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
