@@ -45,4 +45,9 @@ func holder(f *os.File) string {
 	return ""
 }
 
-func (l *lock) release() error { return l.file.Close() }
+// release gives the lock back, also where a child has inherited it that was forked and has
+// not come to its exec yet.
+func (l *lock) release() error {
+	err := syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN)
+	return errors.Join(err, l.file.Close())
+}

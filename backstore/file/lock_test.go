@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/backstore/file"
 )
@@ -83,5 +85,45 @@ func TestLock_OtherProcess(t *testing.T) {
 		if err := open(t, file.Options{Path: path}).Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A lock goes with the store, also where a child of this process, which somebody else has
+// forked and which has not come to its exec yet, has the file open as well.
+func TestLock_InheritedByFork(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "image")
+	// An image that is just made was opened before it had its name.
+	if err := open(t, file.Options{Path: path, Create: true, Size: size}).Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, file.Options{Path: path})
+	inherited := 0
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range fds {
+		if to, err := os.Readlink("/proc/self/fd/" + e.Name()); err != nil || to != path {
+			continue
+		}
+		var number int
+		if _, err := fmt.Sscan(e.Name(), &number); err != nil {
+			t.Fatal(err)
+		}
+		fd, err := unix.Dup(number) // the same open file description, as after fork(2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = unix.Close(fd) }()
+		inherited++
+	}
+	if inherited == 0 {
+		t.Fatal("the image is not open")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, file.Options{Path: path}).Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -59,6 +59,9 @@ func (d *Descriptor) Close() error {
 	}
 	d.through.close()
 	d.rings.close()
+	// A child that somebody forks, and that has not come to its exec yet, has the file
+	// open too, and would keep the lock with it.
+	_ = unix.Flock(d.fd, unix.LOCK_UN)
 	if err := unix.Close(d.fd); err != nil {
 		return &backstore.Error{Op: "close", Err: err}
 	}
