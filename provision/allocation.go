@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"errors"
 	"context"
 	"fmt"
 	"time"
@@ -59,6 +60,9 @@ func (p *Provisioner) Allocation(ctx context.Context, lun string, cells int) (Al
 	defer cancel()
 	block := int64(max(u.config.BlockSize, 1))
 	m, err := allocation(ctx, u.medium, block, cells)
+	if errors.Is(err, backstore.ErrGone) { // it is being closed, or has just gone
+		return AllocationMap{Mapped: []int{}, Anchored: []int{}}, nil
+	}
 	if err != nil {
 		return AllocationMap{}, fmt.Errorf("the store of LUN %q does not tell what is allocated: %w", lun, err)
 	}

@@ -204,6 +204,8 @@ type Script struct {
 	guest  *Guest
 	number int
 	bound  time.Duration
+
+	signalled []string // flags that it was given; they go when it has ended
 }
 
 // Start gives the guest a script, which it begins at once. What is in env it finds as shell variables. The test ends if
@@ -249,6 +251,9 @@ func (s *Script) Wait() string {
 		<-s.guest.ended
 		s.t.Fatalf("the script in the guest did not end: %v\n%s\nconsole:\n%s", err, out, s.guest.consoleText())
 	}
+	for _, name := range s.signalled { // or a script of the same steps would not wait for its own
+		os.Remove(filepath.Join(s.guest.dir, name))
+	}
 	if status := strings.TrimSpace(s.read("status")); status != "0" {
 		s.t.Fatalf("the script in the guest ended with status %s\n%s\nkernel log:\n%s", status, out, s.read("dmesg"))
 	}
@@ -275,6 +280,7 @@ func (s *Script) Await(name string) {
 // Signal makes the script's `await name` return.
 func (s *Script) Signal(name string) {
 	s.t.Helper()
+	s.signalled = append(s.signalled, name)
 	if err := os.WriteFile(filepath.Join(s.guest.dir, name), nil, 0o600); err != nil {
 		s.t.Fatal(err)
 	}

@@ -180,14 +180,6 @@ func thinProvisioning(t *testing.T, g *Guest) {
 	argument, image := lun(t, "disk", "size=64MiB,provisioning=sparse")
 	d := daemon.Start(t, daemon.Config{LUNs: []string{argument}})
 	s := g.Start(t, bound, environment(d), script(t, "thin"))
-	allocated := func(step string, least, most int64) {
-		t.Helper()
-		s.Await(step)
-		if got := daemon.Allocated(t, image); got < least || got > most {
-			t.Errorf("after %s the image takes %d bytes on the host, want from %d to %d", step, got, least, most)
-		}
-		s.Signal(step + "-seen")
-	}
 	content := func(at, length int64, want byte) {
 		t.Helper()
 		f, err := os.Open(image)
@@ -203,18 +195,25 @@ func thinProvisioning(t *testing.T, g *Guest) {
 			t.Errorf("the image does not hold %d bytes of %#02x at %d", length, want, at)
 		}
 	}
+	allocated := func(step string, least, most int64, look func()) {
+		t.Helper()
+		s.Await(step)
+		if got := daemon.Allocated(t, image); got < least || got > most {
+			t.Errorf("after %s the image takes %d bytes on the host, want from %d to %d", step, got, least, most)
+		}
+		look()
+		s.Signal(step + "-seen")
+	}
 	const slack = 128 << 10 // the host's file system, and its idea of extents
-	allocated("created", 0, slack)
-	allocated("written", 16*mib, 16*mib+slack) // 16 MiB of 5Ah from 0 on
-	content(0, 16*mib, 0x5a)
-	allocated("unmapped", 12*mib, 12*mib+slack) // 4 MiB from 4 MiB on
-	content(4*mib, 4*mib, 0)
-	content(8*mib, 8*mib, 0x5a)
-	allocated("write-same-unmapped", 8*mib, 8*mib+slack) // 4 MiB from 8 MiB on
-	content(8*mib, 4*mib, 0)
-	allocated("write-same-pattern", 10*mib, 10*mib+slack) // A5h into 2 MiB from 32 MiB on
-	content(32*mib, 2*mib, 0xa5)
-	allocated("discarded", 0, slack) // all of it, by the kernel's own UNMAPs
+	allocated("created", 0, slack, func() {})
+	allocated("written", 16*mib, 16*mib+slack, func() { content(0, 16*mib, 0x5a) })
+	allocated("unmapped", 12*mib, 12*mib+slack, func() { // 4 MiB from 4 MiB on
+		content(4*mib, 4*mib, 0)
+		content(8*mib, 8*mib, 0x5a)
+	})
+	allocated("write-same-unmapped", 8*mib, 8*mib+slack, func() { content(8*mib, 4*mib, 0) })
+	allocated("write-same-pattern", 10*mib, 10*mib+slack, func() { content(32*mib, 2*mib, 0xa5) })
+	allocated("discarded", 0, slack, func() {}) // all of it, by the kernel's own UNMAPs
 	t.Logf("the guest:\n%s", s.Wait())
 }
 

@@ -40,18 +40,19 @@ func stages() []stage {
 	guest := slices.Clip(append(race, "qemu-system-x86", "mmdebstrap", "e2fsprogs", "cpio", "xz-utils"))
 	return []stage{
 		{name: "check", purpose: "formatting, vet, staticcheck, build without cgo, the rules of the house", bound: 10 * time.Minute, run: check},
-		{name: "unit", purpose: "unit tests, with the race detector", bound: 12 * time.Minute, peers: race, run: unit},
+		{name: "unit", purpose: "unit tests, with the race detector", bound: 15 * time.Minute, peers: race, run: unit},
 		{name: "fuzz", purpose: "each fuzz target for a moment", bound: 6 * time.Minute, run: fuzz},
 		{name: "daemon", purpose: "the daemon as a process: stop, kill, refusals", bound: 5 * time.Minute, peers: race, run: endToEnd("daemon")},
 		{name: "image", purpose: "the container image's binary: static, in an empty root, not as root", bound: 5 * time.Minute, run: endToEnd("image")},
-		{name: "debian", purpose: "the Debian package: installed, used, brought up to date, removed on a machine with systemd", bound: 8 * time.Minute, peers: []string{"systemd-container", "systemd", "libiscsi-bin"}, waits: true, run: endToEnd("debian")},
-		{name: "protocol", purpose: "clause by clause, by initiators that can be wrong, and by many at once", bound: 15 * time.Minute, peers: append(race, "tgt", "istgt", "open-isns-server", "open-isns-utils"), waits: true, run: endToEnd("protocol", "hostile", "reservation", "compareandwrite", "live", "thirdparty", "migration", "isns", "doctor")},
-		{name: "powercut", purpose: "the plug is pulled: below the store, in a real file system, and by SIGKILL", bound: 15 * time.Minute, peers: append(race, "e2fsprogs", "xfsprogs"), waits: true, run: endToEnd("powercut")},
-		{name: "outage", purpose: "the power of a machine is cut that serves from its own disk: all of the way down to the flush of a virtual disk", bound: 15 * time.Minute, peers: append(guest, "xfsprogs"), waits: true, run: endToEnd("outage")},
-		{name: "page", purpose: "the web page in a browser, by keyboard too", bound: 8 * time.Minute, peers: append(race, "chromium"), waits: true, run: endToEnd("page")},
+		// Before powercut begins: a container has copies of the machine's mounts for a moment, and keeps in use what is unmounted.
+		{name: "debian", purpose: "the Debian package: installed, used, brought up to date, removed on a machine with systemd", bound: 10 * time.Minute, peers: []string{"systemd-container", "systemd", "libiscsi-bin"}, run: endToEnd("debian")},
+		{name: "protocol", purpose: "clause by clause, by initiators that can be wrong, and by many at once", bound: 25 * time.Minute, peers: append(race, "tgt", "istgt", "open-isns-server", "open-isns-utils"), waits: true, run: endToEnd("protocol", "hostile", "reservation", "compareandwrite", "live", "thirdparty", "migration", "isns", "doctor")},
+		{name: "powercut", purpose: "the plug is pulled: below the store, in a real file system, and by SIGKILL", bound: 25 * time.Minute, peers: append(race, "e2fsprogs", "xfsprogs"), waits: true, run: endToEnd("powercut")},
+		{name: "outage", purpose: "the power of a machine is cut that serves from its own disk: all of the way down to the flush of a virtual disk", bound: 25 * time.Minute, peers: append(guest, "xfsprogs"), waits: true, run: endToEnd("outage")},
+		{name: "page", purpose: "the web page in a browser, by keyboard too", bound: 15 * time.Minute, peers: append(race, "chromium"), waits: true, run: endToEnd("page")},
 		{name: "qemu", purpose: "qemu-img and qemu-io on iscsi:// disks", bound: 8 * time.Minute, peers: append(race, "qemu-utils", "qemu-block-extra"), run: endToEnd("qemu")},
 		{name: "conformance", purpose: "libiscsi's iscsi-test-cu in every shape of logical unit", bound: 15 * time.Minute, peers: append(race, "libiscsi-bin"), run: endToEnd("conformance")},
-		{name: "guest", purpose: "the Linux initiator in a QEMU guest, and QEMU that pauses one on a full disk", bound: 25 * time.Minute, peers: append(guest, "qemu-block-extra"), waits: true, run: endToEnd("guest")},
+		{name: "guest", purpose: "the Linux initiator in a QEMU guest, and QEMU that pauses one on a full disk", bound: 25 * time.Minute, peers: append(guest, "qemu-block-extra"), run: endToEnd("guest")},
 		{name: "cluster", purpose: "what clusters ask of a shared disk, in two QEMU guests", bound: 20 * time.Minute, peers: guest, run: endToEnd("cluster")},
 	}
 }
