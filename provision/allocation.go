@@ -1,8 +1,8 @@
 package provision
 
 import (
-	"errors"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
