@@ -107,20 +107,7 @@ func (s *Store) TryReadBatch(reads []backstore.Read) {
 }
 
 // WriteAt implements io.WriterAt.
-func (s *Store) WriteAt(p []byte, off int64) (int, error) {
-	if !s.writable(off, int64(len(p))) {
-		return 0, s.refusal("write", off, int64(len(p)))
-	}
-	for {
-		side := s.ahead.enter(off, int64(len(p)))
-		n, err := s.descriptor.WriteAt(p, off)
-		s.ahead.leave(side)
-		if !s.ahead.hadNoSpace(err) {
-			s.ahead.wrote(off, n)
-			return n, err
-		}
-	}
-}
+func (s *Store) WriteAt(p []byte, off int64) (int, error) { return s.write(p, off, false) }
 
 // TryWriteAt implements backstore.TryWriter.
 func (s *Store) TryWriteAt(p []byte, off int64) (int, error) {
@@ -141,13 +128,20 @@ func (s *Store) TryWriteAt(p []byte, off int64) (int, error) {
 }
 
 // WriteThroughAt implements backstore.ThroughWriter.
-func (s *Store) WriteThroughAt(p []byte, off int64) (int, error) {
+func (s *Store) WriteThroughAt(p []byte, off int64) (int, error) { return s.write(p, off, true) }
+
+// write writes p, again where space that was taken ahead could be given back for it.
+func (s *Store) write(p []byte, off int64, through bool) (n int, err error) {
 	if !s.writable(off, int64(len(p))) {
 		return 0, s.refusal("write", off, int64(len(p)))
 	}
 	for {
 		side := s.ahead.enter(off, int64(len(p)))
-		n, err := s.descriptor.WriteThroughAt(p, off)
+		if through {
+			n, err = s.descriptor.WriteThroughAt(p, off)
+		} else {
+			n, err = s.descriptor.WriteAt(p, off)
+		}
 		s.ahead.leave(side)
 		if !s.ahead.hadNoSpace(err) {
 			s.ahead.wrote(off, n)
