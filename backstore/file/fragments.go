@@ -24,7 +24,7 @@ func (s *Store) Extents() (n int, err error) {
 // pieces counts the runs of blocks of a range.
 func pieces(fd int, off, length int64) (n int, err error) {
 	next := uint64(0) // the block that would go on with the run
-	return n, eachExtent(fd, off, length, func(e *fiemapExtent) error {
+	return n, eachExtent(fd, 0, off, length, func(e *fiemapExtent) error {
 		if e.physical == 0 || e.physical != next {
 			n++
 		}
@@ -33,10 +33,11 @@ func pieces(fd int, off, length int64) (n int, err error) {
 	})
 }
 
-// eachExtent calls f for the extents that reach into a range, in their order.
-func eachExtent(fd int, off, length int64, f func(*fiemapExtent) error) error {
+// eachExtent calls f for the extents that reach into a range, in their order. flags are
+// fiemapSync, or 0.
+func eachExtent(fd int, flags uint32, off, length int64, f func(*fiemapExtent) error) error {
 	for end := off + length; off < end; {
-		var q fiemap
+		q := fiemap{flags: flags}
 		if !q.ask(fd, off, end-off) {
 			return unix.EOPNOTSUPP
 		}
@@ -69,7 +70,7 @@ func allocatedRuns(fd int, off, length, most int64, f func(span) error) (shared 
 		return nil
 	}
 	end := off + length
-	err = eachExtent(fd, off, length, func(e *fiemapExtent) error {
+	err = eachExtent(fd, 0, off, length, func(e *fiemapExtent) error {
 		shared = shared || e.flags&extentShared != 0
 		from, to := max(int64(e.logical), off), min(int64(e.logical+e.length), end)
 		if run.length > 0 && run.off+run.length == from {

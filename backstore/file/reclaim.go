@@ -58,22 +58,15 @@ func reclaim(fd int, size int64) {
 // in the page cache was.
 func punchUnwritten(fd int, r span) bool {
 	var holes []span
-	for at := r.off; at < r.end(); {
-		var q fiemap
-		q.flags = fiemapSync
-		if !q.ask(fd, at, r.end()-at) {
-			return false
+	err := eachExtent(fd, fiemapSync, r.off, r.length, func(e *fiemapExtent) error {
+		from, to := max(int64(e.logical), r.off), min(int64(e.logical+e.length), r.end())
+		if e.flags&extentUnwritten != 0 && from < to {
+			holes = append(holes, span{from, to - from})
 		}
-		for _, e := range q.extents[:q.mapped] {
-			from, to := max(int64(e.logical), at), min(int64(e.logical+e.length), r.end())
-			if e.flags&extentUnwritten != 0 && from < to {
-				holes = append(holes, span{from, to - from})
-			}
-			at = max(at, to)
-		}
-		if q.mapped < fiemapExtents {
-			break
-		}
+		return nil
+	})
+	if err != nil {
+		return false
 	}
 	for _, h := range holes {
 		if unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, h.off, h.length) != nil {
