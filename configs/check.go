@@ -32,6 +32,7 @@ func check(d *decoder, c *Config) {
 	k.maps()
 	k.targetRules()
 	k.targets()
+	k.hosts()
 }
 
 // absolute is a path as seen from the directory of the configuration, or, for what was
@@ -307,8 +308,8 @@ func allHaveCHAP(rules []Rule) bool {
 }
 
 func (k checker) rule(r *Rule, at string, t *Target) {
-	if len(r.Initiators) == 0 && len(r.Networks) == 0 && r.CHAP == nil && t.CHAP == nil {
-		k.fail(at, `this rule admits everybody; name initiators, networks or chap, or write access = "open" for the target`)
+	if len(r.Initiators) == 0 && len(r.Networks) == 0 && len(r.Hosts) == 0 && r.CHAP == nil && t.CHAP == nil {
+		k.fail(at, `this rule admits everybody; name initiators, networks, hosts or chap, or write access = "open" for the target`)
 	}
 	for j, name := range r.Initiators {
 		if name == "" {

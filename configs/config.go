@@ -19,6 +19,7 @@ type Config struct {
 	Discovery    Discovery     `toml:"discovery"`
 	Admin        Admin         `toml:"admin"`
 	ISNS         ISNS          `toml:"isns"`
+	DNS          DNS           `toml:"dns"`
 	PortalGroups []PortalGroup `toml:"portal-group"`
 	Stores       []Store       `toml:"store"`
 	LUNs         []LUN         `toml:"lun"`

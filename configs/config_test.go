@@ -2,6 +2,7 @@ package configs
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -81,6 +82,7 @@ chap = { user = "u", secret-env = "SECRET" }
 label = "one"
 initiators = ["iqn.x"]
 networks = ["10.0.0.0/8", "2001:db8::1", "::ffff:10.1.2.3"]
+hosts = ["PVE1.Example.org.", "pve2", "xn--bcher-kva.example"]
 luns = {}
 `)
 	if c.State != "/etc/isantarget/state" || c.Discovery.CHAP.SecretFile != "/etc/isantarget/secret" {
@@ -119,6 +121,9 @@ luns = {}
 		if rule.Networks[i].String() != want {
 			t.Errorf("network %d: %v, want %s", i, rule.Networks[i], want)
 		}
+	}
+	if want := []Host{"pve1.example.org", "pve2", "xn--bcher-kva.example"}; !slices.Equal(rule.Hosts, want) {
+		t.Errorf("hosts %q, want %q", rule.Hosts, want)
 	}
 }
 
@@ -217,9 +222,18 @@ func TestErrors(t *testing.T) {
 		{"odd LUN number", lun + target + "luns = { 01 = \"a\" }\n", `san.toml:6: target.luns.01: "01" is not a LUN number; write one of 0 to 16383`},
 		{"LUN twice", lun + target + "[target.luns]\n0 = \"a\"\n1 = \"a\"\n", `san.toml:8: target.luns.1: LUN "a" is already number 0 of this map; an initiator may see a disk once`},
 		{"access", target + "access = \"all\"\n", `san.toml:3: target.access: "all" is not known; known: open, loopback`},
-		{"rule for all", target + "[[target.rule]]\nlabel = \"all\"\n", `san.toml:3: target.rule: this rule admits everybody; name initiators, networks or chap, or write access = "open" for the target`},
+		{"rule for all", target + "[[target.rule]]\nlabel = \"all\"\n", `san.toml:3: target.rule: this rule admits everybody; name initiators, networks, hosts or chap, or write access = "open" for the target`},
 		{"network", target + "[[target.rule]]\nnetworks = [\"10.0.0.1/8\"]\n", `san.toml:4: target.rule.networks: "10.0.0.1/8" has bits behind its length; write 10.0.0.0/8 for the network or 10.0.0.1 for the one address`},
 		{"no network", target + "[[target.rule]]\nnetworks = [\"lan\"]\n", `san.toml:4: target.rule.networks: "lan" is not a network; write it as "10.1.0.0/16", "2001:db8::/32" or one address`},
+		{"host by address", target + "[[target.rule]]\nhosts = [\"192.0.2.1\"]\n", `san.toml:4: target.rule.hosts: "192.0.2.1" is not a name; addresses stand in networks`},
+		{"host by number", target + "[[target.rule]]\nhosts = [\"pve1.4\"]\n", `san.toml:4: target.rule.hosts: "pve1.4" is not a name; addresses stand in networks`},
+		{"host by pattern", target + "[[target.rule]]\nhosts = [\"*.example.org\"]\n", `san.toml:4: target.rule.hosts: "*.example.org" is a pattern, and addresses are never asked for their names; write each host by its own`},
+		{"no host", target + "[[target.rule]]\nhosts = [\"pve 1\"]\n", `san.toml:4: target.rule.hosts: "pve 1" is not the name of a host; write it as "host.example.org"`},
+		{"empty host", target + "[[target.rule]]\nhosts = [\".\"]\n", `san.toml:4: target.rule.hosts: a host is missing; write its name: "host.example.org"`},
+		{"host in other letters", target + "[[target.rule]]\nhosts = [\"bücher.example\"]\n", `san.toml:4: target.rule.hosts: "bücher.example" is not the name of a host; write it as "host.example.org"`},
+		{"too many hosts", target + "[[target.rule]]\nhosts = [" + manyHosts(257) + "]\n", `san.toml:4: target.rule.hosts: is one host too many: all rules together may name 256; use networks`},
+		{"DNS server by name", "[dns]\nserver = \"localhost\"\n", `san.toml:2: dns.server: "localhost" is not an IP address and port; write it as "192.0.2.1:53" or "[2001:db8::1]:53"`},
+		{"DNS server without an address", "[dns]\nserver = \":53\"\n", `san.toml:2: dns.server: ":53" is not the address of a DNS server; write it as "192.0.2.53" or "192.0.2.53:5353"`},
 		{"chap without a user", target + "chap = { secret-file = \"/s\" }\n", `san.toml:3: target.chap: has no user; add user = "..." of 1 to 255 bytes`},
 		{"chap without a secret", target + "chap = { user = \"u\" }\n", `san.toml:3: target.chap: has no secret; add secret-file = "/etc/isantarget/secret" (or secret-env, the name of an environment variable)`},
 		{"chap with two", target + "chap = { user = \"u\", secret-file = \"/s\", secret-env = \"S\" }\n", `san.toml:3: target.chap: has a secret-file and a secret-env; keep one`},
@@ -323,4 +337,13 @@ san.toml:8: lun: no target maps LUN "idle"`
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
+}
+
+// manyHosts are n names of hosts, for a list.
+func manyHosts(n int) string {
+	var names []string
+	for i := range n {
+		names = append(names, fmt.Sprintf("%q", fmt.Sprintf("h%d.example.org", i)))
+	}
+	return strings.Join(names, ", ")
 }

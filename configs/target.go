@@ -22,7 +22,8 @@ type Target struct {
 type Rule struct {
 	Label      string         `toml:"label"`      // for the log
 	Initiators []string       `toml:"initiators"` // names; empty: any
-	Networks   []Network      `toml:"networks"`   // where they come from; empty: anywhere
+	Networks   []Network      `toml:"networks"`   // where they come from: one of these,
+	Hosts      []Host         `toml:"hosts"`      // or an address of one of these; both empty: anywhere
 	CHAP       *Credential    `toml:"chap"`
 	MutualCHAP *Credential    `toml:"mutual-chap"`
 	LUNs       map[int]string `toml:"luns"` // what they see; nil: the LUNs of the target

@@ -10,6 +10,7 @@ type TargetRule struct {
 	Target     string         `toml:"target"`     // the iSCSI name of the target
 	Initiators []string       `toml:"initiators"` // as in Rule, and so on
 	Networks   []Network      `toml:"networks"`
+	Hosts      []Host         `toml:"hosts"`
 	CHAP       *Credential    `toml:"chap"`
 	MutualCHAP *Credential    `toml:"mutual-chap"`
 	LUNs       map[int]string `toml:"luns"`
@@ -17,7 +18,7 @@ type TargetRule struct {
 
 // Rule is what stands in the target.
 func (r TargetRule) Rule() Rule {
-	return Rule{Label: r.Name, Initiators: r.Initiators, Networks: r.Networks, CHAP: r.CHAP, MutualCHAP: r.MutualCHAP, LUNs: r.LUNs}
+	return Rule{Label: r.Name, Initiators: r.Initiators, Networks: r.Networks, Hosts: r.Hosts, CHAP: r.CHAP, MutualCHAP: r.MutualCHAP, LUNs: r.LUNs}
 }
 
 // targetRules adds the access rules from outside to their targets.

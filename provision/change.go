@@ -53,6 +53,7 @@ func (p *Provisioner) prepare(ctx context.Context, plan *plan, renewal *renewal)
 		func() error { return c.openInTime(ctx) },
 		func() (err error) { c.ids, err = c.next.relativeIDs(plan); return },
 		func() error { return c.identify() },
+		func() error { return c.meet(ctx) },
 	}
 	for _, step := range steps {
 		err := step()

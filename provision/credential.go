@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/isantarget/isantarget/configs"
+	"github.com/isantarget/isantarget/dns"
 	"github.com/isantarget/isantarget/target"
 )
 
@@ -83,6 +84,9 @@ type secrets struct {
 	missing *[]string // complaints about files that are not on this host; nil: they are errors
 
 	chap, mutual map[string][]byte
+
+	known *dns.Cache
+	hosts map[configs.Host]*dns.Host // that were met
 }
 
 // read is the credential at path; nil when there is none or it is wrong.

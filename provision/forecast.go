@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -44,16 +45,18 @@ func (p *Provisioner) forecast(want configs.Config) (Forecast, error) {
 	if err != nil {
 		return Forecast{}, err
 	}
-	next, err := newPlan(want, nil)
+	next, err := newPlan(want, p.hosts, nil)
 	if err != nil {
 		return Forecast{}, err
 	}
 	if err := r.fixed(next); err != nil {
 		return Forecast{}, err
 	}
+	// Who may only look must not have us send something to a server of his choice.
+	doubts := p.askHosts(context.Background(), r.plan.DNS.Server, next)
 	f := Forecast{
 		Differences: append([]configs.Difference{}, r.plan.Config.Differences(want)...),
-		Sessions:    []SessionForecast{}, Warnings: append([]string{}, want.Warnings()...),
+		Sessions:    []SessionForecast{}, Warnings: append(append([]string{}, want.Warnings()...), doubts...),
 	}
 	reopened := r.reopened(want)
 	for _, s := range r.entity.Sessions() {

@@ -3,10 +3,13 @@ package provision
 import (
 	"crypto/tls"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/isantarget/isantarget/configs"
+	"github.com/isantarget/isantarget/dns"
 	"github.com/isantarget/isantarget/iscsi"
 	"github.com/isantarget/isantarget/target"
 )
@@ -19,6 +22,7 @@ type plan struct {
 	nodes     []nodePlan
 	tokens    []Token          // of the admin plane
 	cert      *tls.Certificate // that is named
+	hosts     []*dns.Host      // that rules name, each once
 }
 
 // A nodePlan is a target of a plan.
@@ -38,15 +42,16 @@ type rulePlan struct {
 // probably not meant, or not there on this host.
 func Check(want configs.Config) (warnings []string, err error) {
 	warnings = want.Warnings()
-	_, err = newPlan(want, &warnings)
+	_, err = newPlan(want, dns.New(dns.Options{}), &warnings)
 	return warnings, err
 }
 
-// newPlan resolves want. Secret files that are not there are complained of in
-// missing if that is not nil, else they are errors.
-func newPlan(want configs.Config, missing *[]string) (*plan, error) {
+// newPlan resolves want. Its hosts are those that known watches, as far as it does. Secret
+// files that are not there are complained of in missing if that is not nil, else they are
+// errors.
+func newPlan(want configs.Config, known *dns.Cache, missing *[]string) (*plan, error) {
 	var errs configs.Errors
-	s := secrets{config: want, errors: &errs, missing: missing, chap: map[string][]byte{}, mutual: map[string][]byte{}}
+	s := secrets{config: want, known: known, hosts: map[configs.Host]*dns.Host{}, errors: &errs, missing: missing, chap: map[string][]byte{}, mutual: map[string][]byte{}}
 	p := &plan{Config: want, discovery: s.pair("discovery", want.Discovery.CHAP, want.Discovery.MutualCHAP)}
 	for i, t := range want.Targets {
 		at := fmt.Sprintf("target[%d]", i)
@@ -56,6 +61,7 @@ func newPlan(want configs.Config, missing *[]string) (*plan, error) {
 		}
 		p.nodes = append(p.nodes, nodePlan{name: name, rules: s.rules(at, t)})
 	}
+	p.hosts = slices.Collect(maps.Values(s.hosts))
 	p.tokens, p.cert = s.tokens(), s.certificate()
 	s.reflected()
 	if len(errs) > 0 {
@@ -90,6 +96,9 @@ func (s *secrets) rules(at string, t configs.Target) []rulePlan {
 		}
 		for _, n := range r.Networks {
 			rule.Networks = append(rule.Networks, netip.Prefix(n))
+		}
+		for _, h := range r.Hosts {
+			rule.Hosts = append(rule.Hosts, s.host(h))
 		}
 		proofs := s.pair(path, r.CHAP, r.MutualCHAP)
 		rule.CHAP, rule.Mutual = proofs.chap, proofs.mutual

@@ -15,6 +15,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/isantarget/isantarget/configs"
+	"github.com/isantarget/isantarget/dns"
 	"github.com/isantarget/isantarget/iscsi"
 	"github.com/isantarget/isantarget/job"
 	"github.com/isantarget/isantarget/scsi"
@@ -53,6 +54,7 @@ type Provisioner struct {
 	events    eventLog
 	gauge     *gauge // nil: nothing runs; applying guards it
 	registrar registrar
+	hosts     *dns.Cache // that rules name
 }
 
 // New makes a provisioner that runs nothing.
@@ -62,6 +64,7 @@ func New(o Options) *Provisioner {
 		resized: func(context.Context) error { return nil },
 	}
 	p.jobs.Watch = p.tellOf
+	p.hosts = dns.New(p.hostOptions())
 	return p
 }
 
@@ -93,7 +96,7 @@ func (p *Provisioner) applyRecorded(ctx context.Context, want configs.Config, re
 	if reflect.ValueOf(want).IsZero() {
 		return Report{}, p.stop(ctx)
 	}
-	plan, err := newPlan(want, nil)
+	plan, err := newPlan(want, p.hosts, nil)
 	if err != nil {
 		return Report{}, err
 	}
@@ -111,6 +114,10 @@ func (p *Provisioner) applyRecorded(ctx context.Context, want configs.Config, re
 		p.gauge = p.startGauge()
 	}
 	p.registrar.register(p, c.next)
+	p.hosts.Watch(string(want.DNS.Server), plan.hosts)
+	if len(plan.hosts) > 0 {
+		p.moved() // one that moved during the switch was decided by the old rules
+	}
 	for _, address := range p.sockets.refuse() {
 		c.complain("the process was started with a socket on %s, and no portal is just there, so connections to it are refused: "+
 			"configure the portal, or have systemd not listen there (systemctl edit isantarget.socket)", address)
@@ -156,6 +163,7 @@ func (p *Provisioner) stop(ctx context.Context) error {
 	var withdrawing sync.WaitGroup // beside all else, or a server that hangs would cost time
 	withdrawing.Go(p.registrar.withdraw)
 	defer withdrawing.Wait()
+	withdrawing.Go(p.hosts.Close) // a session may be ending just now that has lost its host
 	p.sockets.release()
 	p.stopWatching()
 	p.gauge.stop()

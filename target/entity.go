@@ -31,6 +31,7 @@ type Limits struct {
 	NopTimeout            time.Duration // what the peer has to answer it
 	HangBound             time.Duration // how long a store may hold up task management
 	DrainTimeout          time.Duration // what initiators have to log out at shutdown
+	HostBound             time.Duration // how long a login waits for hosts that were never looked up yet
 }
 
 // DefaultLimits suit a small SAN.
@@ -39,6 +40,7 @@ func DefaultLimits() Limits {
 		Connections: 512, SessionsPerInitiator: 32, ConnectionsPerSession: 4, CommandWindow: 128,
 		Memory: 512 << 20, LoginTimeout: 15 * time.Second, NopInterval: 15 * time.Second,
 		NopTimeout: 15 * time.Second, HangBound: 10 * time.Second, DrainTimeout: 10 * time.Second,
+		HostBound: 2 * time.Second, // who comes with the daemon should not have to come twice
 	}
 }
 
@@ -62,7 +64,7 @@ func (l Limits) withDefaults() Limits {
 	l.Memory = max(l.Memory, 4*MaxTransfer)
 	for _, t := range []struct{ have, other *time.Duration }{
 		{&l.LoginTimeout, &d.LoginTimeout}, {&l.NopInterval, &d.NopInterval}, {&l.NopTimeout, &d.NopTimeout},
-		{&l.HangBound, &d.HangBound}, {&l.DrainTimeout, &d.DrainTimeout},
+		{&l.HangBound, &d.HangBound}, {&l.DrainTimeout, &d.DrainTimeout}, {&l.HostBound, &d.HostBound},
 	} {
 		if *t.have <= 0 {
 			*t.have = *t.other

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -197,6 +198,8 @@ func (l *login) identifyDiscovery() error {
 	if l.first.TSIH != 0 {
 		return refuse(iscsi.LoginCannotIncludeInSession, "a discovery session has one connection (RFC 7143 4.3)")
 	}
+	// What it is told of is decided without waiting, while it reads nothing else.
+	l.awaitHosts(slices.Collect(maps.Values(*l.c.entity.nodes.Load()))...)
 	auth := l.c.entity.discovery.Load()
 	l.chap.candidates = []Rule{{Label: "discovery", CHAP: auth.CHAP, Mutual: auth.Mutual}}
 	return nil
@@ -219,9 +222,10 @@ func (l *login) identifyNode(pairs []iscsi.KeyValue) error {
 		return refuse(iscsi.LoginNotFound, "target %q is not served by portal group %d of this address; add the group to the target", name, l.c.group.tag)
 	}
 	l.node = n
+	l.awaitHosts(n)
 	l.chap.candidates = n.admitting(l.initiator, l.c.remote.Addr())
 	if len(l.chap.candidates) == 0 {
-		return refuse(iscsi.LoginAuthorizationFailure, "no access rule of target %q admits initiator %s from %v: add one, or set access = \"open\" to let everybody in", name, l.initiator, l.c.remote.Addr())
+		return refuse(iscsi.LoginAuthorizationFailure, "no access rule of target %q admits initiator %s from %v: add one, or set access = \"open\" to let everybody in%s", name, l.initiator, l.c.remote.Addr(), n.doubts(l.initiator))
 	}
 	if l.first.TSIH != 0 {
 		return l.identifySession()

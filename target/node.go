@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/isantarget/isantarget/iscsi"
 	"github.com/isantarget/isantarget/meter"
@@ -17,22 +18,45 @@ import (
 type Rule struct {
 	Label      string         // for the log
 	Initiators []iscsi.Name   // empty: any
-	Networks   []netip.Prefix // empty: any address
+	Networks   []netip.Prefix // where they come from: one of these,
+	Hosts      []Host         // or an address of one of these; both empty: any address
 	CHAP       *Credential    // what the initiator must prove; nil: nothing
 	Mutual     *Credential    // what we prove when the initiator asks; nil: it may not ask
 	Units      *scsi.UnitMap
 }
 
-func (r *Rule) admits(initiator iscsi.Name, from netip.Addr) bool {
-	if len(r.Initiators) > 0 && !slices.Contains(r.Initiators, initiator) {
+// A Host is a name whose addresses may change: package dns keeps them. Nothing waits in
+// its methods, and no lock is taken.
+type Host interface {
+	// Contains tells whether an address is the host's, for somebody who is there since then.
+	Contains(a netip.Addr, since time.Time) bool
+	// Asked is closed when the host has been looked up for the first time, in vain or not.
+	Asked() <-chan struct{}
+	// Doubt says why the host may not be known; empty: it is.
+	Doubt() string
+}
+
+// admits tells whether r lets an initiator in that comes from there, and is there since then.
+func (r *Rule) admits(initiator iscsi.Name, from netip.Addr, since time.Time) bool {
+	if !r.names(initiator) {
 		return false
 	}
-	return len(r.Networks) == 0 || slices.ContainsFunc(r.Networks, func(p netip.Prefix) bool { return p.Contains(from) })
+	return r.anywhere() || r.near(from) || slices.ContainsFunc(r.Hosts, func(h Host) bool { return h.Contains(from, since) })
+}
+
+func (r *Rule) names(initiator iscsi.Name) bool {
+	return len(r.Initiators) == 0 || slices.Contains(r.Initiators, initiator)
+}
+
+func (r *Rule) anywhere() bool { return len(r.Networks) == 0 && len(r.Hosts) == 0 }
+
+func (r *Rule) near(from netip.Addr) bool {
+	return slices.ContainsFunc(r.Networks, func(p netip.Prefix) bool { return p.Contains(from) })
 }
 
 // knows tells whether r, which admits s, has a say in who that is.
 func (r *Rule) knows(s *Session) bool {
-	return len(r.Initiators) > 0 || len(r.Networks) > 0 || s.proof != ""
+	return len(r.Initiators) > 0 || !r.anywhere() || s.proof != ""
 }
 
 // A NodeConfig is what NewNode makes a node of.
@@ -148,6 +172,20 @@ func (n *Node) Configure(c NodeConfig) error {
 		return err
 	}
 	n.shape.Store(shape)
+	n.redecide(shape)
+	return nil
+}
+
+// Redecide decides again over all sessions, as Configure does, by the rules as they are:
+// the addresses of a host have changed.
+func (n *Node) Redecide() {
+	n.configuring.Lock()
+	defer n.configuring.Unlock()
+	n.redecide(n.shape.Load())
+}
+
+// redecide has the sessions see what shape says. n.configuring is held.
+func (n *Node) redecide(shape *nodeShape) {
 	var all sync.WaitGroup
 	n.mu.Lock()
 	for _, s := range n.sessions {
@@ -162,7 +200,6 @@ func (n *Node) Configure(c NodeConfig) error {
 	}
 	n.mu.Unlock()
 	all.Wait()
-	return nil
 }
 
 // SetRules replaces the access rules: Configure with all else as it is.
@@ -184,8 +221,9 @@ func (n *Node) SetRules(rules []Rule) {
 // must be proven. Empty: nobody lets it in.
 func (n *Node) admitting(initiator iscsi.Name, from netip.Addr) []Rule {
 	var candidates []Rule
+	now := time.Now()
 	for _, r := range n.shape.Load().rules {
-		if !r.admits(initiator, from) {
+		if !r.admits(initiator, from, now) {
 			continue
 		}
 		if r.CHAP == nil {
@@ -214,7 +252,7 @@ func (h *nodeShape) decide(s *Session) (*Rule, error) {
 	for i := range h.rules {
 		r := &h.rules[i]
 		switch {
-		case slices.ContainsFunc(from, func(a netip.Addr) bool { return !r.admits(s.initiator, a) }):
+		case slices.ContainsFunc(from, func(a netip.Addr) bool { return !r.admits(s.initiator, a, s.since) }):
 		case r.CHAP == nil && asked:
 			return nil, errNoLongerAdmitted // see admitting
 		case r.CHAP == nil || s.proof == r.CHAP.User:

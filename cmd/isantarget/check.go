@@ -69,7 +69,7 @@ func summary(c configs.Config) string {
 		fmt.Fprintf(&b, "\n%s\n", t.Name)
 		lunMap(&b, "  ", t.LUNs, luns)
 		for _, r := range t.Rules {
-			fmt.Fprintf(&b, "  for %s\n", conditions(r.Initiators, r.Networks, first(r.CHAP, t.CHAP)))
+			fmt.Fprintf(&b, "  for %s\n", conditions(r, first(r.CHAP, t.CHAP)))
 			if r.LUNs != nil {
 				lunMap(&b, "    ", r.LUNs, luns)
 			}
@@ -122,16 +122,19 @@ func lunMap(b *strings.Builder, indent string, numbers map[int]string, luns map[
 }
 
 // conditions are those of a rule, in words.
-func conditions(initiators []string, networks []configs.Network, chap *configs.Credential) string {
+func conditions(r configs.Rule, chap *configs.Credential) string {
 	who := "everybody"
-	if len(initiators) > 0 {
-		who = strings.Join(initiators, ", ")
+	if len(r.Initiators) > 0 {
+		who = strings.Join(r.Initiators, ", ")
 	}
-	if len(networks) > 0 {
-		words := make([]string, len(networks))
-		for i, n := range networks {
-			words[i] = n.String()
-		}
+	var words []string
+	for _, n := range r.Networks {
+		words = append(words, n.String())
+	}
+	for _, h := range r.Hosts {
+		words = append(words, string(h))
+	}
+	if len(words) > 0 {
 		who += " from " + strings.Join(words, ", ")
 	}
 	return who + proof(chap)

@@ -32,6 +32,7 @@ func initiatorCommand() *cli.Command {
 				&cli.StringFlag{Name: "target", Usage: "the target `IQN`", Required: true},
 				&cli.StringSliceFlag{Name: "initiator", Usage: "admit the initiator `IQN`, again for more (default: any)"},
 				&cli.StringSliceFlag{Name: "network", Usage: "admit who comes from `NET`, as 192.0.2.0/24, again for more (default: anywhere)"},
+				&cli.StringSliceFlag{Name: "host", Usage: "admit who comes from an address of the host `NAME`, by DNS, again for more"},
 				&cli.StringSliceFlag{Name: "lun", Usage: "have them see only these LUNs: `N=NAME`, again for more (default: those of the target)"})...),
 			Action: ask([]string{"NAME"}, initiatorCreate),
 		},
@@ -49,7 +50,7 @@ func initiatorCommand() *cli.Command {
 
 func initiatorCreate(c *cli.Context, client *admin.Client) error {
 	rule := map[string]any{"name": c.Args().First(), "target": c.String("target")}
-	for flag, key := range map[string]string{"initiator": "initiators", "network": "networks"} {
+	for flag, key := range map[string]string{"initiator": "initiators", "network": "networks", "host": "hosts"} {
 		if c.IsSet(flag) {
 			rule[key] = c.StringSlice(flag)
 		}
@@ -77,6 +78,7 @@ type ruleRow struct {
 	Target     string         `json:"target"`
 	Initiators []any          `json:"initiators"`
 	Networks   []any          `json:"networks"`
+	Hosts      []any          `json:"hosts"`
 	CHAP       string         `json:"chap"` // user
 	LUNs       map[string]any `json:"luns"` // null: those of the target
 	Where      string         `json:"where"`
@@ -122,9 +124,9 @@ func initiatorList(c *cli.Context, client *admin.Client) error {
 	}
 	var rows []string
 	for _, r := range rules {
-		rows = append(rows, cells(r.Target, r.Name, wordOf(r.Initiators), wordOf(r.Networks), r.CHAP, lunWords(r.LUNs), r.Where))
+		rows = append(rows, cells(r.Target, r.Name, wordOf(r.Initiators), wordOf(r.Networks), wordOf(r.Hosts), r.CHAP, lunWords(r.LUNs), r.Where))
 	}
-	return printTable(c, cells("TARGET", "NAME", "INITIATORS", "NETWORKS", "CHAP", "LUNS", "KEPT IN"), "no access rules", rows)
+	return printTable(c, cells("TARGET", "NAME", "INITIATORS", "NETWORKS", "HOSTS", "CHAP", "LUNS", "KEPT IN"), "no access rules", rows)
 }
 
 func rowOf(r map[string]any, target, where string) ruleRow {
@@ -132,6 +134,7 @@ func rowOf(r map[string]any, target, where string) ruleRow {
 	row.Name, _ = cmp.Or(r["name"], r["label"]).(string)
 	row.Initiators, _ = r["initiators"].([]any)
 	row.Networks, _ = r["networks"].([]any)
+	row.Hosts, _ = r["hosts"].([]any)
 	row.LUNs, _ = r["luns"].(map[string]any)
 	if chap, ok := r["chap"].(map[string]any); ok {
 		row.CHAP, _ = chap["user"].(string)

@@ -149,14 +149,14 @@ func initiatorShowCommand() *cli.Command {
 		return oneOf(all, "rule", c.Args().First(), func(r ruleRow) string { return r.Name })
 	}, func(r ruleRow) [][2]string {
 		return [][2]string{{"name", r.Name}, {"target", r.Target}, {"kept in", r.Where}, {"initiators", wordOf(r.Initiators)}, {"networks", wordOf(r.Networks)},
-			{"CHAP", r.CHAP}, {"LUNs", lunWords(r.LUNs)}}
+			{"hosts", wordOf(r.Hosts)}, {"CHAP", r.CHAP}, {"LUNs", lunWords(r.LUNs)}}
 	})
 }
 
 // words is a rule on one line.
 func (r ruleRow) words() string {
 	var words []string
-	for _, w := range []struct{ what, text string }{{"", wordOf(r.Initiators)}, {"from ", wordOf(r.Networks)}, {"by CHAP as ", r.CHAP}, {"sees ", lunWords(r.LUNs)}} {
+	for _, w := range []struct{ what, text string }{{"", wordOf(r.Initiators)}, {"from ", wordOf(r.Networks)}, {"from the hosts ", wordOf(r.Hosts)}, {"by CHAP as ", r.CHAP}, {"sees ", lunWords(r.LUNs)}} {
 		if w.text != "" {
 			words = append(words, w.what+w.text)
 		}

@@ -29,7 +29,8 @@ function rules(t) {
   const chap = chapWords(target?.object.chap);
   const list = [...own, ...added];
   if (!list.length && !chap) return "";
+  const from = (r) => [...(r.networks || []), ...(r.hosts || [])];
   return html`<ol class="rules">${list.map((r) => html`<li><p class="strong">${r.name || "a rule without a label"}</p>
-    <p>${(r.initiators || []).length ? (r.initiators || []).map((i) => html`<code class="name">${i}</code>`) : "any initiator"}${(r.networks || []).length ? html` from ${r.networks.join(", ")}` : ""}</p>
+    <p>${(r.initiators || []).length ? (r.initiators || []).map((i) => html`<code class="name">${i}</code>`) : "any initiator"}${from(r).length ? html` from ${from(r).join(", ")}` : ""}</p>
     <p class="dim">${[chapWords(r.chap) || chap || "without CHAP", r["mutual-chap"] ? "mutual" : "", r.luns ? "sees LUNs " + Object.entries(r.luns).map(([n, l]) => `${n} ${l}`).join(", ") : ""].filter(Boolean).join("; ")}</p></li>`)}</ol>${chap && !list.length ? html`<p class="dim">${chap}</p>` : ""}`;
 }
