@@ -23,6 +23,9 @@ func TestMain(m *testing.M) { os.Exit(daemon.Main(m)) }
 const (
 	worker  = "iqn.1993-08.org.debian:01:worker"
 	cluster = "iqn.1993-08.org.debian:01:cluster"
+	clerk   = "iqn.1993-08.org.debian:01:clerk"
+
+	books = "iqn.2026-11.org.isantarget.test:books" // a target beside the one of the load
 
 	writeToken = "token-that-may-write-0123456789abcdef"
 	readToken  = "token-that-may-read-0123456789abcdef"
@@ -75,6 +78,10 @@ size = "64MiB"
 name = "quorum"
 store = "tank"
 size = "8MiB"
+[[lun]]
+name = "ledger"
+store = "tank"
+size = "4MiB"
 [[target]]
 name = %q
 alias = "the cluster"
@@ -82,7 +89,12 @@ luns = { 0 = "vmstore", 1 = "quorum" }
 [[target.rule]]
 label = "cluster nodes"
 initiators = [%q, %q]
-`, plane, r.port, daemon.Target, worker, cluster),
+[[target]]
+name = %q
+luns = { 0 = "ledger" }
+[[target.rule]]
+initiators = [%q]
+`, plane, r.port, daemon.Target, worker, cluster, books, clerk),
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -99,22 +111,23 @@ initiators = [%q, %q]
 }
 
 // login opens a session.
-func (r *rig) login(who string) *initiator.Connection {
-	r.t.Helper()
+func (r *rig) login(t *testing.T, who, target string) *initiator.Connection {
+	t.Helper()
 	c, err := initiator.Dial(fmt.Sprintf("127.0.0.1:%d", r.port), initiator.Options{})
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
-	if err := c.Login(initiator.Login{InitiatorName: who, TargetName: daemon.Target, SessionType: "Normal", ISID: initiator.RandomISID(), Keys: []iscsi.KeyValue{
+	t.Cleanup(func() { c.Close() })
+	if err := c.Login(initiator.Login{InitiatorName: who, TargetName: target, SessionType: "Normal", ISID: initiator.RandomISID(), Keys: []iscsi.KeyValue{
 		{Key: "InitialR2T", Value: "No"}, {Key: "ImmediateData", Value: "Yes"}}}); err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return c
 }
 
 // work reads and writes the first MiBs of a LUN until the test ends, at a pace that leaves the processors to the browser.
 func (r *rig) work() {
-	c := r.login(worker)
+	c := r.login(r.t, worker, daemon.Target)
 	ready(r.t, c, 0)
 	ended, done := make(chan struct{}), sync.WaitGroup{}
 	done.Go(func() {
@@ -145,7 +158,6 @@ func (r *rig) work() {
 	r.t.Cleanup(func() {
 		close(ended)
 		done.Wait()
-		c.Close()
 	})
 }
 
@@ -173,11 +185,32 @@ func ready(t *testing.T, c *initiator.Connection, lun uint8) {
 	t.Fatalf("LUN %d is not ready", lun)
 }
 
+// fill writes a letter over the first piece of a LUN.
+func fill(t *testing.T, c *initiator.Connection, lun uint8, letter string) {
+	t.Helper()
+	ready(t, c, lun)
+	if result, err := c.Execute(initiator.Command{LUN: initiator.LUN(lun), CDB: rw(0x2A, 0), Write: []byte(strings.Repeat(letter, piece))}); err != nil || result.Status != 0 {
+		t.Fatalf("WRITE: %v %+v", err, result)
+	}
+}
+
+// holds wants a letter in every byte of the first piece of a LUN.
+func holds(t *testing.T, c *initiator.Connection, lun uint8, letter string) {
+	t.Helper()
+	ready(t, c, lun)
+	result, err := c.Execute(initiator.Command{LUN: initiator.LUN(lun), CDB: rw(0x28, 0), Read: piece})
+	if err != nil || result.Status != 0 {
+		t.Fatalf("READ: %v %+v", err, result)
+	}
+	if want := strings.Repeat(letter, piece); string(result.Data) != want {
+		t.Errorf("LUN %d holds %.8q ..., want %.8q", lun, result.Data, want)
+	}
+}
+
 // reserve registers a key with LUN 1 and reserves it: PERSISTENT RESERVE OUT (SPC-4 6.16). That holds without the session.
 func (r *rig) reserve(t *testing.T) {
 	t.Helper()
-	c := r.login(cluster)
-	defer c.Close()
+	c := r.login(t, cluster, daemon.Target)
 	ready(t, c, 1)
 	for _, action := range []byte{0x00, 0x01} { // REGISTER, RESERVE
 		parameters := make([]byte, 24)

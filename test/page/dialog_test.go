@@ -1,0 +1,254 @@
+package page
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp/kb"
+	"golang.org/x/sys/unix"
+
+	"github.com/isantarget/isantarget/admin"
+	"github.com/isantarget/isantarget/configs"
+	"github.com/isantarget/isantarget/internal/initiator"
+	"github.com/isantarget/isantarget/internal/loopdevice"
+	"github.com/isantarget/isantarget/job"
+	"github.com/isantarget/isantarget/provision"
+)
+
+// act presses the button for an action upon something, in a view, and waits for the dialog. Every dialog is looked at by
+// axe-core, and has to be on the screen.
+func (b *tab) act(view, action, name string, more ...string) {
+	b.t.Helper()
+	button := fmt.Sprintf(`main [data-action=%q][data-name=%q]`, action, name)
+	for _, m := range more {
+		button += fmt.Sprintf(`[data-more=%q]`, m)
+	}
+	if view != "" {
+		eval[any](b, fmt.Sprintf(`location.hash = %q, null`, view))
+	}
+	b.await("a button "+button, fmt.Sprintf(`location.hash.startsWith(%q) && document.querySelector(%q)`, view, button))
+	eval[any](b, fmt.Sprintf(`document.querySelector(%q).focus(), null`, button))
+	b.press(kb.Enter)
+	b.await("the dialog", `document.querySelector("dialog[open]")?.contains(document.activeElement)`)
+	b.examine(action, "dialog[open]")
+	if !eval[bool](b, `(({ left, right, top, bottom }) => left >= 0 && top >= 0 && right <= innerWidth && bottom <= innerHeight)(document.querySelector("dialog[open]").getBoundingClientRect())`) {
+		b.t.Errorf("the dialog to %s is not wholly on the screen", action)
+	}
+}
+
+// typed types the name that a dialog wants; a part of it is not enough.
+func (b *tab) typed(name string) {
+	b.t.Helper()
+	dead := `document.querySelector("dialog[open] [type=submit]").disabled`
+	b.tabTo(`[data-typed]`)
+	b.write(name[:len(name)-1])
+	if !eval[bool](b, dead) {
+		b.t.Error("a part of the name is enough")
+	}
+	b.write(name[len(name)-1:])
+	if eval[bool](b, dead) {
+		b.t.Error("the name is typed, and not enough")
+	}
+	b.press(kb.Enter)
+}
+
+// put writes into the field of a dialog.
+func (b *tab) put(field, text string) {
+	b.t.Helper()
+	b.tabTo(fmt.Sprintf(`dialog[open] [name=%q]`, field))
+	b.write(text)
+}
+
+// choose takes an option of a dialog, by the arrow keys.
+func (b *tab) choose(field, option string) {
+	b.t.Helper()
+	b.tabTo(fmt.Sprintf(`dialog[open] select[name=%q]`, field))
+	b.press(kb.Home)
+	for range 10 {
+		if eval[string](b, `document.activeElement.value`) == option {
+			return
+		}
+		b.press(kb.ArrowDown)
+	}
+	b.t.Fatalf("%s: there is no %s to choose", field, option)
+}
+
+// submit presses the button of the dialog.
+func (b *tab) submit() {
+	b.t.Helper()
+	b.tabTo(`dialog[open] [type="submit"]`)
+	b.press(kb.Enter)
+}
+
+// closed waits until what the dialog is for is done.
+func (b *tab) closed() {
+	b.t.Helper()
+	b.await("the end of the dialog", `!document.querySelector("#dialogs dialog") || document.querySelector("#dialogs .failure:not([hidden])")`)
+	if failure := eval[string](b, `document.querySelector("#dialogs .failure:not([hidden])")?.textContent || ""`); failure != "" {
+		b.t.Fatalf("it is refused: %s", failure)
+	}
+}
+
+// refused waits for the reason why the dialog does nothing.
+func (b *tab) refused(because string) {
+	b.t.Helper()
+	b.await("a reason", `document.querySelector("dialog[open] .failure:not([hidden])")`)
+	if text := eval[string](b, `document.querySelector("dialog[open] .failure").textContent`); !strings.Contains(text, because) {
+		b.t.Errorf("the reason is %q, want %q in it", text, because)
+	}
+}
+
+// eventually waits until something is so.
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(bound); !is(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("in vain: %s", what)
+		}
+	}
+}
+
+// testRollback brings old bytes back, to an initiator that is logged in.
+func testRollback(t *testing.T, r *rig, b *tab) {
+	c := r.login(t, clerk, books)
+	fill(t, c, 0, "a")
+	if _, err := r.TakeSnapshots(t.Context(), []string{"ledger"}, "monday"); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, c, 0, "b")
+	b.on(screens()[1])
+	b.act("#/luns/ledger", "rollback", "ledger", "monday")
+	b.shoot("rollback")
+	b.typed("ledger")
+	b.refused("is in use: " + clerk)
+	holds(t, c, 0, "b")
+	b.tabTo(`[name="force"]`)
+	b.press(" ")
+	b.submit()
+	b.closed()
+	holds(t, c, 0, "a")
+}
+
+// testClone makes a LUN of the snapshot, and shows it to the initiator.
+func testClone(t *testing.T, r *rig, b *tab) {
+	c := r.login(t, clerk, books)
+	fill(t, c, 0, "c")
+	b.on(screens()[0])
+	b.act("#/snapshots", "clone", "ledger", "monday")
+	b.write("copy") // the name that is proposed is selected
+	b.choose("target", books)
+	b.shoot("clone")
+	b.submit()
+	b.closed()
+	b.await("the new LUN", `location.hash === "#/luns/copy" && document.querySelector("[data-map=copy]")`)
+	old, err := r.LUN(t.Context(), "ledger")
+	if l := find(t, r, "copy"); err != nil || l.Size != old.Size || l.NAA == old.NAA || len(l.Maps) != 1 || l.Maps[0].Target != books {
+		t.Errorf("the clone is %+v", l)
+	}
+	holds(t, c, 1, "a")
+	holds(t, c, 0, "c")
+}
+
+func testSnapshotRemoval(t *testing.T, r *rig, b *tab) {
+	c := r.login(t, clerk, books)
+	if _, err := r.TakeSnapshots(t.Context(), []string{"ledger"}, "tuesday"); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, c, 0, "d")
+	b.on(screens()[1])
+	b.act("#/luns/ledger", "delete-snapshot", "ledger", "tuesday")
+	b.typed("tuesday")
+	b.closed()
+	b.await("a list without it", `!document.querySelector("main").innerText.includes("tuesday") && document.querySelector("main").innerText.includes("monday")`)
+	if list, err := r.Snapshots(t.Context(), "ledger"); err != nil || len(list) != 1 || list[0].Name != "monday" {
+		t.Errorf("the snapshots are %+v, %v", list, err)
+	}
+	holds(t, c, 0, "d")
+}
+
+func testSessionLogout(t *testing.T, r *rig, b *tab) {
+	c := r.login(t, clerk, books)
+	tsih := ""
+	eventually(t, "the session is alone", func() bool { // those of other tests go
+		list, err := r.Sessions(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = slices.DeleteFunc(list, func(s provision.SessionStatus) bool { return s.Initiator != clerk })
+		if len(list) == 1 {
+			tsih = fmt.Sprint(list[0].TSIH)
+		}
+		return len(list) == 1
+	})
+	b.on(screens()[0])
+	b.act("#/sessions", "logout", tsih)
+	b.submit()
+	b.closed()
+	b.await("a list without it", fmt.Sprintf(`!document.querySelector("main").innerText.includes(%q) && document.querySelector("main").innerText.includes(%q)`, clerk, worker))
+	if list, err := r.Sessions(t.Context()); err != nil || slices.ContainsFunc(list, func(s provision.SessionStatus) bool { return s.Initiator == clerk }) {
+		t.Errorf("the sessions are %+v, %v", list, err)
+	}
+	if _, err := c.Execute(initiator.Command{CDB: make([]byte, 6)}); err == nil {
+		t.Error("the initiator goes on")
+	}
+}
+
+// testJobCancel makes a fixed LUN in a file system that takes long: one that has to be told to write zeros, each MiB down
+// to the disk, in blocks of 1024 bytes. It is seen in the dialog, which is closed, and cancelled from the list of jobs.
+func testJobCancel(t *testing.T, r *rig, b *tab) {
+	disk := filepath.Join(t.TempDir(), "disk")
+	if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, 12<<30)); err != nil {
+		t.Fatal(err)
+	}
+	device := loopdevice.New(t, loopdevice.Options{File: disk})
+	folder := loopdevice.Format(t, device, "ext4", "-b", "1024", "-O", "^extent,^64bit,^has_journal", "-E", "lazy_itable_init=1")
+	if err := unix.Mount("", folder, "", unix.MS_REMOUNT|unix.MS_SYNCHRONOUS, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Edit(t.Context(), admin.Batch{Put: []admin.Put{{Table: configs.StoreTable, Object: map[string]any{"name": "slow", "path": folder}}}}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		o, err := r.Object(t.Context(), configs.StoreTable, "slow")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Edit(t.Context(), admin.Batch{Delete: []provision.Delete{{Table: o.Table, Name: o.Name, Version: o.Version}}}); err != nil {
+			t.Error(err)
+		}
+	}()
+	b.visit("#/", "slow")
+	b.act("#/luns", "create-lun", "")
+	b.write("big")
+	b.put("size", "8")
+	b.tabTo(`[name="provisioning"]`)
+	b.press(kb.ArrowDown)
+	b.choose("store", "slow")
+	b.submit()
+	b.await("what is at work", `/^allocate: .*cancelled under Jobs/.test(document.querySelector("dialog[open] .progress:not([hidden])")?.textContent)`)
+	b.shoot("allocate")
+	b.press(kb.Escape)
+	jobs, err := r.Jobs(t.Context())
+	if err != nil || len(jobs) == 0 || jobs[len(jobs)-1].State != job.Running || jobs[len(jobs)-1].Kind != "allocate" {
+		t.Fatalf("the jobs are %+v, %v", jobs, err)
+	}
+	id := jobs[len(jobs)-1].ID
+	b.act("#/jobs", "cancel-job", id)
+	b.submit()
+	b.closed()
+	b.await("its end", `[...document.querySelectorAll("main tbody tr")].some((r) => r.innerText.includes("big") && r.innerText.includes("cancelled"))`)
+	if j, err := r.Job(t.Context(), id); err != nil || j.State != job.Cancelled {
+		t.Errorf("the job is %+v, %v", j, err)
+	}
+	eventually(t, "no LUN and no image", func() bool {
+		_, err := r.LUN(t.Context(), "big")
+		left, _ := os.ReadDir(folder)
+		return err != nil && len(left) == 1 // lost+found
+	})
+}
