@@ -101,7 +101,7 @@ func initiatorNamed(name string) string { return "iqn.2026-11.org.isantarget.tes
 
 func (d *measured) login(target, name string, chap *initiator.CHAP) (*initiator.Connection, error) {
 	d.t.Helper()
-	c, err := initiator.Dial(d.Address(), initiator.Options{})
+	c, err := initiator.Dial(d.Address(), initiator.Options{ReadBuffer: 64 << 10})
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -300,10 +300,14 @@ func (d *measured) measurePhases(c *initiator.Connection) {
 		}
 		tasks = append(tasks, task)
 	}
-	time.Sleep(delay)
-	_, all := d.scrape()
-	if open, _ := value(all["isantarget_session_open_commands"], false, "initiator="+initiatorNamed("one")); open == 0 {
-		t.Fatal("the sockets took all of it: read more")
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		_, all := d.scrape()
+		if open, _ := value(all["isantarget_session_open_commands"], false, "initiator="+initiatorNamed("one")); open > 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no command is open whose answer nobody takes")
+		}
 	}
 	time.Sleep(delay)
 	for _, task := range tasks {

@@ -16,14 +16,13 @@ type Disk struct {
 	size int64
 	unit int64 // bytes that are written whole or not at all
 
-	// Liar acknowledges flushes and does not carry them out.
-	Liar bool
-
 	mu    sync.Mutex
 	cache map[int64][][]byte // by offset: what was written to a unit since it was durable, oldest first
 	left  int                // writes and flushes until the power goes; 0: it stays
 	off   bool
 	gone  chan struct{} // closed when it goes
+	lies  int           // flushes that it has yet to lie about before told is closed
+	told  chan struct{} // nil: the disk does not lie
 	// Writes and Flushes count calls, Lost the units that a cut has put back.
 	Writes, Flushes, Lost int
 	Cuts                  int // that found something to lose
@@ -53,6 +52,14 @@ func (d *Disk) Strike(n int) <-chan struct{} {
 	defer d.mu.Unlock()
 	d.left, d.gone = n, make(chan struct{})
 	return d.gone
+}
+
+// Lie has the disk acknowledge flushes and not carry them out, until it is cut. The channel is closed with the n-th.
+func (d *Disk) Lie(n int) <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lies, d.told = n, make(chan struct{})
+	return d.told
 }
 
 // on tells whether there is power, and counts what needs some.
@@ -120,7 +127,7 @@ func (d *Disk) WriteAt(p []byte, off int64, through bool) error {
 		from := max(off-at, 0)
 		copy(held[from:], p[at+from-off:])
 		d.cache[at] = append(d.cache[at], held)
-		if through && !d.Liar {
+		if through && d.told == nil {
 			if err := d.settle(at, held); err != nil {
 				return err
 			}
@@ -149,7 +156,10 @@ func (d *Disk) Flush() error {
 		return errOff
 	}
 	d.Flushes++
-	if d.Liar {
+	if d.told != nil {
+		if d.lies--; d.lies == 0 {
+			close(d.told)
+		}
 		return nil
 	}
 	for at, v := range d.cache {
@@ -165,7 +175,7 @@ func (d *Disk) Flush() error {
 func (d *Disk) Cut(chances *rand.Rand, keep float64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.left, d.off = 0, false
+	d.left, d.off, d.told = 0, false, nil
 	if len(d.cache) > 0 {
 		d.Cuts++
 	}
