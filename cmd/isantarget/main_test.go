@@ -26,7 +26,7 @@ type result struct {
 func isantarget(t *testing.T, dir string, environment []string, args ...string) result {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), os.Getenv(daemon.BinaryVariable), args...)
+	cmd := exec.CommandContext(t.Context(), daemon.Client(), args...)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), environment...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()

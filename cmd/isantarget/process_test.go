@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -24,7 +23,7 @@ type process struct {
 
 // newProcess makes a process that is yet to be started. It does not outlive the test.
 func newProcess(t *testing.T, args ...string) *process {
-	p := &process{t: t, cmd: exec.Command(os.Getenv(daemon.BinaryVariable), args...)}
+	p := &process{t: t, cmd: exec.Command(daemon.Binary(), args...)}
 	p.cmd.Dir = t.TempDir()
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

@@ -55,7 +55,9 @@ func runScripts(t *testing.T, dir, root string) {
 			if err := os.Mkdir(bin, 0o755); err != nil {
 				return err
 			}
-			if err := os.Symlink(daemon.Binary(), filepath.Join(bin, "isantarget")); err != nil {
+			// What only asks a daemon is not the binary with the race detector: that takes long to begin.
+			choice := fmt.Sprintf("#!/bin/sh\ncase $1 in\nserve) exec %s \"$@\" ;;\n*) exec %s \"$@\" ;;\nesac\n", daemon.Binary(), daemon.Client())
+			if err := os.WriteFile(filepath.Join(bin, "isantarget"), []byte(choice), 0o755); err != nil {
 				return err
 			}
 			e.Setenv("PATH", bin+string(filepath.ListSeparator)+e.Getenv("PATH"))

@@ -1,6 +1,9 @@
 package daemon
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -14,6 +17,8 @@ import (
 const (
 	// BinaryVariable names the isantarget binary to test; without it [Main] builds one.
 	BinaryVariable = "ISANTARGET_TEST_BINARY"
+	// ClientVariable names the binary of which tests run what only asks a daemon; without it that is the one to test.
+	ClientVariable = "ISANTARGET_TEST_CLIENT"
 	// RaceVariable, when it is 1, makes [Main] build with the race detector.
 	RaceVariable = "ISANTARGET_TEST_RACE"
 )
@@ -30,30 +35,45 @@ func Main(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, "isantarget")
-	if err := build(binary); err != nil {
+	pairs, err := Build(context.Background(), dir, os.Getenv(RaceVariable) == "1")
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	os.Setenv(BinaryVariable, binary)
+	for _, pair := range pairs {
+		name, value, _ := strings.Cut(pair, "=")
+		os.Setenv(name, value)
+	}
 	return m.Run()
 }
 
 // Binary returns the path of the binary to test.
 func Binary() string { return os.Getenv(BinaryVariable) }
 
+// Client returns the path of the binary for what only asks a daemon, or ends before there is one. It begins
+// much sooner than a [Binary] with the race detector in it.
+func Client() string { return cmp.Or(os.Getenv(ClientVariable), Binary()) }
+
 // environment is this process's without the variables that stand for the binary's flags.
 func environment() []string {
 	return slices.DeleteFunc(os.Environ(), func(pair string) bool { return strings.HasPrefix(pair, "ISANTARGET_") })
 }
 
-// build compiles cmd/isantarget to the file at path.
-func build(path string) error {
-	args := []string{"build", "-o", path}
-	if os.Getenv(RaceVariable) == "1" {
-		args = append(args, "-race")
+// Build compiles cmd/isantarget into dir, with the race detector or without, and returns the environment by which
+// [Main] finds it, "NAME=value".
+func Build(ctx context.Context, dir string, race bool) ([]string, error) {
+	binary := filepath.Join(dir, "isantarget")
+	if !race {
+		return []string{BinaryVariable + "=" + binary}, build(ctx, binary)
 	}
-	cmd := exec.Command("go", append(args, "github.com/isantarget/isantarget/cmd/isantarget")...)
+	client := filepath.Join(dir, "client")
+	return []string{BinaryVariable + "=" + binary, ClientVariable + "=" + client}, errors.Join(build(ctx, binary, "-race"), build(ctx, client))
+}
+
+// build compiles cmd/isantarget to the file at path, without what only debuggers read.
+func build(ctx context.Context, path string, flags ...string) error {
+	args := append([]string{"build", "-ldflags=-w", "-o", path}, flags...)
+	cmd := exec.CommandContext(ctx, "go", append(args, "github.com/isantarget/isantarget/cmd/isantarget")...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, out)
 	}

@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// Run runs the binary with arguments that make it end by itself, and returns its exit status and what it printed on
+// Run runs the [Client] binary with arguments that make it end by itself, and returns its exit status and what it printed on
 // both streams. The test ends if it takes longer than half a minute or cannot be started.
 func Run(t testing.TB, args ...string) (status int, printed string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, Binary(), args...)
+	cmd := exec.CommandContext(ctx, Client(), args...)
 	cmd.Dir = t.TempDir()
 	cmd.Env = environment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

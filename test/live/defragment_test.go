@@ -109,7 +109,7 @@ func TestDefragment(t *testing.T) {
 			eventually(t, "the session ends", func() bool { return len(show(t, d).Sessions) == 0 })
 
 			for round := range 6 {
-				cmd := exec.Command(daemon.Binary(), "lun", "defragment", "--detach", "--state", d.State(), "a")
+				cmd := exec.Command(daemon.Client(), "lun", "defragment", "--detach", "--state", d.State(), "a")
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
 				}

@@ -141,7 +141,7 @@ func TestGrow_Killed(t *testing.T) {
 	size := int64(64 << 20)
 	outcomes := map[string]int{}
 	for round := range 12 {
-		cmd := exec.Command(daemon.Binary(), "lun", "grow", "--detach", "--state", d.State(), "a", fmt.Sprintf("+%d", step))
+		cmd := exec.Command(daemon.Client(), "lun", "grow", "--detach", "--state", d.State(), "a", fmt.Sprintf("+%d", step))
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}

@@ -61,7 +61,7 @@ func TestJob_FixedImage(t *testing.T) {
 		t.Errorf("job list: %d %s", status, printed)
 	}
 	r.write(text)
-	asked := exec.Command(daemon.Binary(), "reload", "--socket", r.socket())
+	asked := exec.Command(daemon.Client(), "reload", "--socket", r.socket())
 	if err := asked.Start(); err != nil {
 		t.Fatal(err)
 	}

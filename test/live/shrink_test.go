@@ -213,7 +213,7 @@ func TestShrink_Killed(t *testing.T) {
 		}
 	}
 	for round := range 12 {
-		cmd := exec.Command(daemon.Binary(), "lun", "shrink", "--detach", "--state", d.State(), "--allow-data-loss", "a", fmt.Sprint(size-step))
+		cmd := exec.Command(daemon.Client(), "lun", "shrink", "--detach", "--state", d.State(), "--allow-data-loss", "a", fmt.Sprint(size-step))
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}

@@ -193,7 +193,7 @@ func move(t *testing.T, name, text, address string, args ...string) (told string
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	made, told := both(t, daemon.Binary(), append(append([]string{"import", "--check"}, args...), file)...)
+	made, told := both(t, daemon.Client(), append(append([]string{"import", "--check"}, args...), file)...)
 	made = strings.Replace(made, `":3260"`, fmt.Sprintf("%q", address), 1)
 	toml := filepath.Join(dir, "isantarget.toml")
 	if err := os.WriteFile(toml, fmt.Appendf(nil, "state = %q\n%s", filepath.Join(dir, "state"), made), 0o600); err != nil {

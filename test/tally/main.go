@@ -48,7 +48,13 @@ func run(args []string, w io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	r := &runner{root: root, report: newReport(w)}
+	built, err := newBinaries()
+	if err != nil {
+		fmt.Fprintln(w, err)
+		return 2
+	}
+	defer built.remove()
+	r := &runner{root: root, report: newReport(w), binaries: built}
 	runStages(ctx, r, chosen)
 	if !r.report.finish() {
 		return 1
@@ -86,7 +92,9 @@ func runStages(ctx context.Context, r *runner, chosen []stage) {
 }
 
 // part is a runner for one stage.
-func (r *runner) part(w io.Writer) *runner { return &runner{root: r.root, report: newReport(w)} }
+func (r *runner) part(w io.Writer) *runner {
+	return &runner{root: r.root, report: newReport(w), binaries: r.binaries}
+}
 
 // runStage runs one stage; one that runs nothing is a failure.
 func runStage(ctx context.Context, r *runner, s stage) {
@@ -102,5 +110,7 @@ func runStage(ctx context.Context, r *runner, s stage) {
 	if r.report.counts == (counts{}) {
 		r.report.fail("stage "+s.name, "nothing ran")
 	}
-	r.report.printf("== %s: %v (%s)\n\n", s.name, r.report.counts, seconds(time.Since(begun)))
+	took := seconds(time.Since(begun))
+	r.report.took = append(r.report.took, s.name+" "+took)
+	r.report.printf("== %s: %v (%s)\n\n", s.name, r.report.counts, took)
 }

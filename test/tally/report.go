@@ -26,6 +26,7 @@ type report struct {
 	failures []string
 	reasons  []string            // of skips, in the order they came
 	skips    map[string][]string // names by reason
+	took     []string            // the stages, each with its time
 }
 
 func newReport(w io.Writer) *report { return &report{w: w, skips: make(map[string][]string)} }
@@ -74,6 +75,7 @@ func (r *report) add(s *report) {
 	r.counts.failed += s.counts.failed
 	r.counts.skipped += s.counts.skipped
 	r.failures = append(r.failures, s.failures...)
+	r.took = append(r.took, s.took...)
 	for _, reason := range s.reasons {
 		if r.skips[reason] == nil {
 			r.reasons = append(r.reasons, reason)
@@ -82,7 +84,7 @@ func (r *report) add(s *report) {
 	}
 }
 
-// finish prints the skips, the names of what failed and the last line, and tells whether all is well.
+// finish prints the skips, the names of what failed, how long the stages took and the last line, and tells whether all is well.
 func (r *report) finish() bool {
 	for _, reason := range r.reasons {
 		fmt.Fprintf(r.w, "SKIP %s\n", reason)
@@ -92,6 +94,9 @@ func (r *report) finish() bool {
 	}
 	for _, name := range r.failures {
 		fmt.Fprintf(r.w, "FAIL %s\n", name)
+	}
+	if len(r.took) > 1 {
+		fmt.Fprintf(r.w, "took: %s\n", strings.Join(r.took, ", "))
 	}
 	if r.counts.passed+r.counts.failed == 0 {
 		fmt.Fprintln(r.w, "nothing ran")

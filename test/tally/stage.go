@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/isantarget/isantarget/test/daemon"
 	"github.com/isantarget/isantarget/test/peer"
 )
 
@@ -27,8 +26,9 @@ type stage struct {
 
 // A runner is where the stages run and what they report to.
 type runner struct {
-	root   string // of the module
-	report *report
+	root     string // of the module
+	report   *report
+	binaries *binaries
 }
 
 // module is the path of the module.
@@ -72,20 +72,12 @@ func endToEnd(names ...string) func(context.Context, *runner) {
 		for _, name := range names {
 			args = append(args, "./test/"+name)
 		}
-		goTest(ctx, r.report, r.root, raceVariable(), args...)
+		goTest(ctx, r.report, r.root, r.binaries.environment(ctx, r.report), args...)
 	}
 }
 
 // compiler is what the race detector's runtime is linked with.
 func compiler() []string { return []string{"gcc", "libc6-dev"} }
-
-// raceVariable makes the daemons that tests start be built with the race detector, where that is possible.
-func raceVariable() []string {
-	if peer.Lacking(compiler()...) != "" {
-		return []string{daemon.RaceVariable + "=0"}
-	}
-	return []string{daemon.RaceVariable + "=1"}
-}
 
 // unit runs the tests of every package that no other stage runs.
 func unit(ctx context.Context, r *runner) {
@@ -106,7 +98,7 @@ func unit(ctx context.Context, r *runner) {
 	} else {
 		r.report.skip("the race detector in all tests", lacking)
 	}
-	goTest(ctx, r.report, r.root, raceVariable(), append(args, packages...)...)
+	goTest(ctx, r.report, r.root, r.binaries.environment(ctx, r.report), append(args, packages...)...)
 	// The tests that count allocations are not built for the race detector.
 	goTest(ctx, r.report, r.root, nil, append([]string{"-run=Alloc", "-timeout=2m"}, packages...)...)
 }

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+	"os"
+	"sync"
+
+	"github.com/isantarget/isantarget/test/daemon"
+	"github.com/isantarget/isantarget/test/peer"
+)
+
+// binaries are what the tests of all stages start, built once, when the first of them needs it: with the race detector
+// where that is possible.
+type binaries struct {
+	dir  string
+	once sync.Once
+	env  []string
+}
+
+// environment names them to the tests. When they cannot be built, that is a failure of the stage that asked first.
+func (b *binaries) environment(ctx context.Context, r *report) []string {
+	b.once.Do(func() {
+		env, err := daemon.Build(ctx, b.dir, peer.Lacking(compiler()...) == "")
+		if err != nil {
+			r.fail("building the binary to test", err.Error())
+			return
+		}
+		b.env = env
+	})
+	return b.env
+}
+
+// newBinaries makes a folder for them; the caller calls remove.
+func newBinaries() (*binaries, error) {
+	dir, err := os.MkdirTemp("", "isantarget-tally-")
+	if err != nil {
+		return nil, err
+	}
+	return &binaries{dir: dir}, nil
+}
+
+func (b *binaries) remove() { os.RemoveAll(b.dir) }
