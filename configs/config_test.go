@@ -330,10 +330,10 @@ name = "iqn.2026-11.org.example:b"
 access = "open"
 `)
 	got := strings.Join(c.Warnings(), "\n")
-	want := `san.toml:11: target: target iqn.2026-11.org.example:a maps no LUN 0; some initiators look for the others only through it
-san.toml:11: target: target iqn.2026-11.org.example:a admits this host only, although its portals are open to the network: say who may use it in a rule, or let everybody in with access = "open" (--access open)
-san.toml:14: target: target iqn.2026-11.org.example:b has no LUNs
-san.toml:8: lun: no target maps LUN "idle"`
+	want := `san.toml:11: target iqn.2026-11.org.example:a maps no LUN 0; some initiators look for the others only through it
+san.toml:11: target iqn.2026-11.org.example:a admits this host only, although its portals are open to the network: say who may use it in a rule, or let everybody in with access = "open" (--access open)
+san.toml:14: target iqn.2026-11.org.example:b has no LUNs
+san.toml:8: LUN idle is mapped by no target`
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

@@ -1,37 +1,46 @@
 package configs
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Warnings are what is allowed and yet probably not meant, a line each.
 func (c Config) Warnings() []string {
 	var w []string
-	warn := func(path, format string, args ...any) { w = append(w, c.Errorf(path, format, args...).Error()) }
+	warn := func(path, what, text string) {
+		if where := c.Where(path); !strings.EqualFold(where, what) { // the object itself, if it was made at run time
+			what = where + ": " + what
+		}
+		w = append(w, what+" "+text)
+	}
 	mapped := map[string]bool{}
 	for i, t := range c.Targets {
-		at := fmt.Sprintf("target[%d]", i)
+		at, what := fmt.Sprintf("target[%d]", i), "target "+t.Name
 		for _, luns := range t.lunMaps() {
 			for _, name := range luns {
 				mapped[name] = true
 			}
 			if _, ok := luns[0]; !ok && len(luns) > 0 {
-				warn(at, "target %s maps no LUN 0; some initiators look for the others only through it", t.Name)
+				warn(at, what, "maps no LUN 0; some initiators look for the others only through it")
 			}
 		}
 		if len(t.LUNs) == 0 && len(t.Rules) == 0 {
-			warn(at, "target %s has no LUNs", t.Name)
+			warn(at, what, "has no LUNs")
 		}
 		if t.Effective() == Loopback && len(t.Rules) == 0 && c.reachable(t) {
-			warn(at, `target %s admits this host only, although its portals are open to the network: `+
-				`say who may use it in a rule, or let everybody in with access = "open" (--access open)`, t.Name)
+			warn(at, what, `admits this host only, although its portals are open to the network: `+
+				`say who may use it in a rule, or let everybody in with access = "open" (--access open)`)
 		}
 	}
 	for i, l := range c.LUNs {
+		what := "LUN " + l.Name
 		if !mapped[l.Name] {
-			warn(fmt.Sprintf("lun[%d]", i), "no target maps LUN %q", l.Name)
+			warn(fmt.Sprintf("lun[%d]", i), what, "is mapped by no target")
 		}
 		for j, layer := range l.Layers {
 			if len(layer.Faults) > 0 {
-				warn(fmt.Sprintf("lun[%d].layer[%d].faults", i, j), "LUN %q breaks on purpose: its initiators meet errors and may lose data; this is for tests only", l.Name)
+				warn(fmt.Sprintf("lun[%d].layer[%d].faults", i, j), what, "breaks on purpose: its initiators meet errors and may lose data; this is for tests only")
 			}
 		}
 	}
