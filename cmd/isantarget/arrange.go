@@ -14,8 +14,13 @@ const completionFlag = "--generate-bash-completion"
 // looks for them: people write `lun create vm1 --size 1GiB`. What stands behind "--" is
 // left alone.
 func arrange(app *cli.App, args []string) []string {
-	if len(args) == 0 || args[len(args)-1] == completionFlag {
+	if len(args) == 0 {
 		return args
+	}
+	if before := args[:len(args)-1]; args[len(args)-1] == completionFlag {
+		// With a "--" package cli would take this for the command itself.
+		before = slices.DeleteFunc(slices.Clone(before), func(arg string) bool { return arg == "--" })
+		return append(arrange(app, before), completionFlag)
 	}
 	commands, flags, n := app.Commands, app.Flags, 1
 	for n < len(args) {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -19,39 +18,83 @@ import (
 // completeBound is how long a person waits who has pressed a key.
 const completeBound = 2 * time.Second
 
-// completeWords has a verb offer what its words may be: names of what the daemon has.
-func completeWords(noun string, c *cli.Command) cli.BashCompleteFunc {
+// completing has a command offer what may come next, a line each: the word, a tab, and what it
+// is. The last argument is the word that is begun, and may be empty; the shell takes what fits.
+func completing(noun string, c *cli.Command) cli.BashCompleteFunc {
 	words := strings.Fields(c.ArgsUsage)
 	return func(cc *cli.Context) {
-		last := ""
-		if len(os.Args) > 2 {
-			last = os.Args[len(os.Args)-2]
-		}
-		if strings.HasPrefix(last, "-") || c.Name == "create" || len(words) == 0 {
-			cli.DefaultCompleteWithFlags(c)(cc)
-			return
-		}
-		client, err := clientOf(cc)
-		if err != nil {
-			return
-		}
-		defer client.Close()
-		ctx, cancel := context.WithTimeout(cc.Context, completeBound)
-		defer cancel()
-		// The last argument may be there already, or be begun: the shell takes what fits.
-		found := map[string]bool{}
-		for i := max(0, cc.NArg()-1); i <= cc.NArg(); i++ {
-			for _, name := range candidates(ctx, client, noun, words[min(i, len(words)-1)], cc.Args().First()) {
-				found[name] = true
-			}
-		}
-		for _, name := range slices.Sorted(maps.Keys(found)) {
-			fmt.Fprintln(cc.App.Writer, name)
+		word, before := begun()
+		ofFlag := strings.HasPrefix(before, "-") && takesValue(c.Flags, before)
+		switch {
+		case ofFlag && hasFlag(c, "socket") && slices.Contains([]string{"target", "store"}, strings.TrimLeft(before, "-")):
+			offerNames(cc, strings.TrimLeft(before, "-"), "NAME", "")
+		case ofFlag: // if it is a file the shell knows more
+		case strings.HasPrefix(word, "-") || len(c.Subcommands) == 0 && len(words) == 0:
+			offerFlags(cc, c.Flags)
+		case len(c.Subcommands) > 0:
+			offerCommands(cc, c.Subcommands)
+		default:
+			offerWord(cc, noun, c, words[min(max(0, cc.NArg()-1), len(words)-1)])
 		}
 	}
 }
 
-// candidates are what a word of a command stands for; of a daemon that does not answer there
+// begun is the word that somebody has begun, and the one before it.
+func begun() (word, before string) {
+	if n := len(os.Args); n > 3 {
+		return os.Args[n-2], os.Args[n-3]
+	} else if n > 2 {
+		return os.Args[n-2], ""
+	}
+	return "", ""
+}
+
+func offerCommands(c *cli.Context, commands []*cli.Command) {
+	for _, command := range commands {
+		if !command.Hidden {
+			fmt.Fprintf(c.App.Writer, "%s\t%s\n", command.Name, command.Usage)
+		}
+	}
+}
+
+// offerFlags offers those that are not there yet, and those that may be there again.
+func offerFlags(c *cli.Context, flags []cli.Flag) {
+	for _, f := range flags {
+		d, ok := f.(cli.DocGenerationFlag)
+		_, again := f.(*cli.StringSliceFlag)
+		name := "--" + f.Names()[0]
+		if v, hides := f.(cli.VisibleFlag); !ok || hides && !v.IsVisible() || !again && slices.Contains(os.Args[:len(os.Args)-2], name) {
+			continue
+		}
+		fmt.Fprintf(c.App.Writer, "%s\t%s\n", name, strings.ReplaceAll(d.GetUsage(), "`", ""))
+	}
+}
+
+// offerWord offers what a command may have for a word that its usage names.
+func offerWord(cc *cli.Context, noun string, c *cli.Command, word string) {
+	switch {
+	case strings.Contains(word, "|") && word == strings.ToLower(word): // one of these
+		fmt.Fprintln(cc.App.Writer, strings.ReplaceAll(word, "|", "\n"))
+	case hasFlag(c, "socket") && c.Name != "create": // it asks a daemon for what is there
+		offerNames(cc, noun, word, cc.Args().First())
+	}
+}
+
+// offerNames offers what a word of a command may be by what the daemon has.
+func offerNames(c *cli.Context, noun, word, first string) {
+	client, err := clientOf(c)
+	if err != nil {
+		return
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(c.Context, completeBound)
+	defer cancel()
+	for _, name := range slices.Sorted(slices.Values(candidates(ctx, client, noun, word, first))) {
+		fmt.Fprintln(c.App.Writer, name)
+	}
+}
+
+// candidates are// candidates are what a word of a command stands for; of a daemon that does not answer there
 // are none. first is the word before it.
 func candidates(ctx context.Context, client *admin.Client, noun, word, first string) (names []string) {
 	switch strings.TrimRight(strings.Trim(word, "[]"), ".") {
@@ -81,14 +124,10 @@ func candidates(ctx context.Context, client *admin.Client, noun, word, first str
 		}
 	case "GROUP":
 		names = objectNames(ctx, client, configs.PortalGroupTable)
-	case "LUN":
+	case "LUN", "NAME|NAME@SNAPSHOT":
 		names = objectNames(ctx, client, configs.LUNTable)
 	case "NAME", "IQN":
 		names = objectNames(ctx, client, tableOf(noun))
-	default:
-		if strings.Contains(word, "|") { // one of these
-			names = strings.Split(word, "|")
-		}
 	}
 	return names
 }

@@ -80,6 +80,7 @@ func application(stdout, stderr io.Writer) *cli.App {
 		},
 	}
 	app.OnUsageError = usageError
+	app.BashComplete = completing("", &cli.Command{Subcommands: app.Commands})
 	for _, c := range app.Commands {
 		prepare(c, c.Name)
 	}
@@ -100,11 +101,9 @@ func application(stdout, stderr io.Writer) *cli.App {
 func prepare(c *cli.Command, noun string) {
 	c.OnUsageError = usageError
 	c.HideHelpCommand = true
+	c.BashComplete = completing(noun, c)
 	if len(c.Subcommands) == 0 {
 		c.CustomHelpTemplate = helpTemplate(c.Flags)
-		if hasFlag(c, "socket") { // it asks a daemon
-			c.BashComplete = completeWords(noun, c)
-		}
 	}
 	for _, verb := range c.Subcommands {
 		prepare(verb, noun)

@@ -8,14 +8,16 @@ import (
 	"github.com/isantarget/isantarget/configs"
 )
 
-// The scripts that have a shell ask isantarget itself for what may come next.
+// The scripts that a shell has ask isantarget itself what may come next; see completing. All
+// pass the word that is begun, also where it is empty.
 const (
 	bashCompletion = `_isantarget() {
 	# COMP_LINE and not COMP_WORDS, which breaks the names of targets at their colons.
 	local line=${COMP_LINE:0:COMP_POINT} cur="" words
-	[[ $line == *" " ]] || cur=${line##* }
 	read -ra words <<<"$line"
-	mapfile -t COMPREPLY < <(compgen -W "$("${words[@]}" --generate-bash-completion 2>/dev/null)" -- "$cur")
+	if [[ $line == *" " ]]; then words+=(""); else cur=${line##* }; fi
+	mapfile -t COMPREPLY < <(compgen -W "$("${words[@]}" --generate-bash-completion 2>/dev/null | cut -f1)" -- "$cur")
+	[[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace 2>/dev/null
 	[[ $cur == *:* && $COMP_WORDBREAKS == *:* ]] && COMPREPLY=("${COMPREPLY[@]#"${cur%"${cur##*:}"}"}")
 	return 0
 }
@@ -23,11 +25,33 @@ complete -o default -F _isantarget isantarget
 `
 	zshCompletion = `#compdef isantarget
 _isantarget() {
-	local -a words
-	words=("${(@f)$("${words[@]:0:#words[@]-1}" --generate-bash-completion 2>/dev/null)}")
-	_describe 'values' words || _files
+	local offer
+	local -a offers keys
+	for offer in "${(@f)$("${(@Q)words[1,CURRENT-1]}" "${(Q)PREFIX}" --generate-bash-completion 2>/dev/null)}"; do
+		case $offer in
+		"") ;;
+		*=) keys+=("${offer//:/\\:}") ;;
+		*$'\t'*) offers+=("${${offer%%$'\t'*}//:/\\:}:${offer#*$'\t'}") ;;
+		*) offers+=("${offer//:/\\:}") ;;
+		esac
+	done
+	(( $#offers + $#keys )) || { _files; return }
+	_describe -t offers isantarget offers -- keys -S ""
 }
-compdef _isantarget isantarget
+# Found by its name the file is the function itself, else it was sourced.
+if [[ $funcstack[1] == _isantarget ]]; then _isantarget; else compdef _isantarget isantarget; fi
+`
+	fishCompletion = `function __isantarget_offers
+	set -l words (commandline -opc)
+	set -l begun (commandline -ct)
+	set -l offers ($words "$begun" --generate-bash-completion 2>/dev/null)
+	if count $offers >/dev/null
+		printf '%s\n' $offers
+	else
+		__fish_complete_path "$begun"
+	end
+end
+complete -c isantarget -f -a '(__isantarget_offers)'
 `
 )
 
@@ -35,7 +59,7 @@ func completionCommand() *cli.Command {
 	return &cli.Command{
 		Name: "completion", Usage: "print the script that completes commands in a shell", ArgsUsage: "bash|zsh|fish",
 		Description: "isantarget completion bash > /etc/bash_completion.d/isantarget",
-		Action: func(c *cli.Context) (err error) {
+		Action: func(c *cli.Context) error {
 			script := ""
 			switch shell := c.Args().First(); {
 			case c.NArg() != 1:
@@ -45,14 +69,11 @@ func completionCommand() *cli.Command {
 			case shell == "zsh":
 				script = zshCompletion
 			case shell == "fish":
-				script, err = c.App.ToFishCompletion()
+				script = fishCompletion
 			default:
 				return fmt.Errorf("there is no completion for %q%s", shell, configs.DidYouMean(shell, []string{"bash", "zsh", "fish"}))
 			}
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprint(c.App.Writer, script)
+			_, err := fmt.Fprint(c.App.Writer, script)
 			return err
 		},
 	}

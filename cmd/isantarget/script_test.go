@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -69,6 +70,17 @@ func runScripts(t *testing.T, dir, root string) {
 			"await": await, "expand": expand, "finds": finds, "reserves": reserves, "counted": counted,
 		},
 	})
+}
+
+// TestShells says of which shells the completion is tested: those that use.txtar finds.
+func TestShells(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		t.Run(shell, func(t *testing.T) {
+			if _, err := exec.LookPath(shell); err != nil {
+				t.Skipf("its completion is not tested: %v", err)
+			}
+		})
+	}
 }
 
 // TestEveryVerbHasAScript that runs it with success.

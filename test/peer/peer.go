@@ -36,6 +36,8 @@ func Packages() []Package {
 		{Name: "systemd", Files: []string{"/lib/systemd/systemd"}, Purpose: "the machine that the Debian package is installed on"},
 		{Name: "cpio", Programs: []string{"cpio"}, Purpose: "building the guest"},
 		{Name: "chromium", Programs: []string{"chromium"}, Purpose: "the web page in a browser"},
+		{Name: "zsh", Programs: []string{"zsh"}, Purpose: "completing command lines"},
+		{Name: "fish", Programs: []string{"fish"}, Purpose: "completing command lines"},
 		{Name: "xz-utils", Programs: []string{"xz"}, Purpose: "building the guest"},
 	}
 }

@@ -40,7 +40,7 @@ func stages() []stage {
 	guest := slices.Clip(append(race, "qemu-system-x86", "mmdebstrap", "e2fsprogs", "cpio", "xz-utils"))
 	return []stage{
 		{name: "check", purpose: "formatting, vet, staticcheck, build without cgo, the rules of the house", bound: 10 * time.Minute, run: check},
-		{name: "unit", purpose: "unit tests, with the race detector", bound: 15 * time.Minute, peers: race, run: unit},
+		{name: "unit", purpose: "unit tests, with the race detector", bound: 15 * time.Minute, peers: append(race, "zsh", "fish"), run: unit},
 		{name: "fuzz", purpose: "each fuzz target for a moment", bound: 6 * time.Minute, run: fuzz},
 		{name: "daemon", purpose: "the daemon as a process: stop, kill, refusals", bound: 5 * time.Minute, peers: race, run: endToEnd("daemon")},
 		{name: "image", purpose: "the container image's binary: static, in an empty root, not as root", bound: 5 * time.Minute, run: endToEnd("image")},
