@@ -508,6 +508,7 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
+	g.wantScraped(t, first)
 	heard, ended := make(chan struct{}, 1024), make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
