@@ -6,7 +6,8 @@ import "errors"
 // A pool is what hands out space: a file system. All but its name are bytes.
 type Space struct {
 	Pool      string // names the pool: stores with equal names share its space
-	Used      int64  // that the pool holds for the store
+	Used      int64  // that the pool holds for the bytes of the store: not more than its size
+	Taken     int64  // that it holds for the store in all, with what keeps account of them and what waits for writes
 	Available int64  // that the pool has left, for this store and all others in it
 	Capacity  int64  // that the pool has in all
 }

@@ -45,6 +45,7 @@ func (s *scrape) reservation(r *provision.ReservationStatus) {
 func (s *scrape) store(x *provision.StoreStatus) {
 	for _, i := range x.Images {
 		s.gauge(s.f.lunAllocated, float64(i.Allocated), i.LUN)
+		s.gauge(s.f.lunShared, float64(i.Shared), i.LUN)
 	}
 	if x.Unknown != "" {
 		return

@@ -8,7 +8,7 @@ type families struct {
 
 	lunCommands, lunBytes, lunErrors, lunDuration, lunPhase, lunOpen *prometheus.Desc
 	lunSize, lunReady, lunLost, lunPaths, lunReservation, lunKeys    *prometheus.Desc
-	lunAllocated                                                     *prometheus.Desc
+	lunAllocated, lunShared                                          *prometheus.Desc
 
 	targetFlow, sessionFlow             flowFamilies
 	targetSessions, targetLost          *prometheus.Desc
@@ -54,6 +54,7 @@ func newFamilies() families {
 		lunOpen:        family("lun_open_commands", "Commands in the task set.", "lun"),
 		lunSize:        family("lun_size_bytes", "The capacity that initiators see; 0 while there is no medium.", "lun"),
 		lunAllocated:   family("lun_allocated_bytes", "What the image takes of its file system.", "lun"),
+		lunShared:      family("lun_shared_bytes", "The part of that which other files have too: a write to it takes new space.", "lun"),
 		lunReady:       family("lun_ready", "1 while the LUN serves.", "lun"),
 		lunLost:        family("lun_writes_lost", "1 after a flush has failed: writes are refused until the operator accepts the loss.", "lun"),
 		lunPaths:       family("lun_paths", "Paths to the LUN, by their asymmetric access state.", "lun", "state"),
@@ -70,9 +71,9 @@ func newFamilies() families {
 
 		storeCapacity:  family("store_capacity_bytes", "Size of the file system of the store.", "store", "path"),
 		storeAvailable: family("store_available_bytes", "What the file system of the store can still give.", "store", "path"),
-		storeAllocated: family("store_allocated_bytes", "What the images in the store take.", "store", "path"),
+		storeAllocated: family("store_allocated_bytes", "What the images in the store take; what they share is counted once.", "store", "path"),
 		storePromised:  family("store_promised_bytes", "The sizes of the images in the store together.", "store", "path"),
-		storeOwed:      family("store_owed_bytes", "What the file system of the store has promised to images and not given yet.", "store", "path"),
+		storeOwed:      family("store_owed_bytes", "What images may still take of the file system of the store: what they have not been given yet, and what they share.", "store", "path"),
 		storeThreshold: family("store_space_threshold_ratio", "Use of the file system from which on initiators are told.", "store", "path"),
 
 		jobs:        family("jobs", "Long operations that have not ended, by what they do and the part they are at.", "kind", "phase"),
@@ -90,7 +91,7 @@ func (f *families) all() []*prometheus.Desc {
 	return append(append([]*prometheus.Desc{
 		f.build, f.serving, f.events,
 		f.lunCommands, f.lunBytes, f.lunErrors, f.lunDuration, f.lunPhase, f.lunOpen,
-		f.lunSize, f.lunReady, f.lunLost, f.lunPaths, f.lunReservation, f.lunKeys, f.lunAllocated,
+		f.lunSize, f.lunReady, f.lunLost, f.lunPaths, f.lunReservation, f.lunKeys, f.lunAllocated, f.lunShared,
 		f.targetSessions, f.targetLost, f.logins, f.loginsRefused, f.chapFailures,
 		f.storeCapacity, f.storeAvailable, f.storeAllocated, f.storePromised, f.storeOwed, f.storeThreshold,
 		f.jobs, f.jobsEnded, f.jobProgress, f.jobLeft,

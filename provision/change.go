@@ -230,7 +230,7 @@ func (c *change) openOne(ctx context.Context, l configs.LUN) error {
 		return nil
 	}
 	if isMissing(l) && l.Size > 0 && !l.ReadOnly {
-		warning, err := c.next.admit(l, int64(l.Size))
+		warning, err := c.next.admit(l, int64(l.Size), nil)
 		if err != nil {
 			return err
 		}

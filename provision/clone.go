@@ -40,7 +40,7 @@ func (p *Provisioner) Clone(ctx context.Context, lun, name, clone, path string) 
 	out := CloneStatus{Path: path, LUN: settingsOf(u.config, clone, path), Warnings: []string{}}
 	if u.medium != nil {
 		out.Size = u.medium.Geometry().Size
-		if out.Warnings, err = r.admitClone(u, clone, path, out.Size); err != nil {
+		if out.Warnings, err = r.admitClone(u, name, clone, path, out.Size); err != nil {
 			return out, err
 		}
 	}
@@ -53,6 +53,7 @@ func (p *Provisioner) Clone(ctx context.Context, lun, name, clone, path string) 
 		}
 		out.Warnings = append(out.Warnings, said.Warnings...)
 	}
+	defer p.questions.snapshots.Add(1) // when the snapshot is gone as well
 	err = named(i.Clone(name, path))
 	above, known := i.Above(name)
 	if taken && known == nil && !above { // nothing needs the snapshot
@@ -72,11 +73,16 @@ func (p *Provisioner) Clone(ctx context.Context, lun, name, clone, path string) 
 	return out, nil
 }
 
-// admitClone asks whether there may be another image of size bytes.
-func (r *running) admitClone(u *unit, clone, path string, size int64) ([]string, error) {
+// admitClone asks whether there may be another image of size bytes, made of u or, if
+// one is named, of a snapshot of it. What u has for itself it will share, and be owed anew.
+func (r *running) admitClone(u *unit, name, clone, path string, size int64) ([]string, error) {
 	l := u.config
 	l.Name, l.Path = clone, path
-	warning, err := r.admit(l, size)
+	origin := u
+	if name != "" {
+		origin = nil
+	}
+	warning, err := r.admit(l, size, origin)
 	if err != nil {
 		return nil, &SnapshotError{err.Error()}
 	}

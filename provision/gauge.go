@@ -82,7 +82,7 @@ func (g *gauge) stop() {
 // measure compares what is used with the thresholds, and tells of what has changed.
 func (g *gauge) measure(r *running) {
 	g.forget(r)
-	for _, p := range r.pools() {
+	for _, p := range r.pools(false) {
 		rose := map[string]int{} // by owner
 		for i, u := range p.units {
 			owner, threshold := r.plan.poolThreshold(u.config)

@@ -20,6 +20,7 @@ type LUNDetail struct {
 	NAA               string      `json:"naa"` // the name by which initiators know the disk (SPC-4 7.8.6.6)
 	Features          string      `json:"features"`
 	Allocated         int64       `json:"allocated"` // that its file system holds for it; -1: not known
+	Shared            int64       `json:"shared"`    // the part of it that other files have too, at most; -1: not known
 	Free              int64       `json:"free"`      // that its file system has left; -1: not known
 	Extents           int         `json:"extents"`   // pieces that its image lies in; -1: not known
 	Maps              []LUNMap    `json:"maps"`
@@ -52,7 +53,7 @@ func (p *Provisioner) LUN(name string) (LUNDetail, error) {
 	if err != nil {
 		return LUNDetail{}, err
 	}
-	d := u.detail()
+	d := u.detail(&p.questions)
 	d.Maps, d.Sessions = r.usersOf(name)
 	if j := p.jobs.Of(name); j != nil {
 		s := j.Status()
@@ -63,12 +64,12 @@ func (p *Provisioner) LUN(name string) (LUNDetail, error) {
 	return d, nil
 }
 
-func (u *unit) detail() LUNDetail {
+func (u *unit) detail(q *questions) LUNDetail {
 	l := u.config
 	naa := u.lu.Identity.NAADesignator()
 	d := LUNDetail{
 		LUNStatus: u.status(), Provisioning: string(l.Provisioning), BlockSize: l.BlockSize, PhysicalBlockSize: l.PhysicalBlockSize,
-		WriteCache: u.device.WriteCache(), ReadOnly: l.ReadOnly, NAA: fmt.Sprintf("%x", naa), Allocated: -1, Free: -1, Extents: -1,
+		WriteCache: u.device.WriteCache(), ReadOnly: l.ReadOnly, NAA: fmt.Sprintf("%x", naa), Allocated: -1, Shared: -1, Free: -1, Extents: -1,
 	}
 	if d.Provisioning == "" {
 		d.Provisioning = string(configs.Sparse)
@@ -85,7 +86,11 @@ func (u *unit) detail() LUNDetail {
 	if d.PhysicalBlockSize == 0 && kind(l) == configs.Block {
 		d.PhysicalBlockSize = g.Physical
 	}
-	if space, err := u.medium.Space(); err == nil {
+	if kind(l) == configs.File {
+		if p, err := q.promiseOf(u); err == nil {
+			d.Allocated, d.Shared, d.Free = p.Used, min(p.shares.shared, p.Used), p.Available
+		}
+	} else if space, err := u.medium.Space(); err == nil {
 		d.Allocated, d.Free = space.Used, space.Available
 	}
 	if f, ok := u.base.(fragmented); ok {

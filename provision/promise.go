@@ -2,8 +2,10 @@ package provision
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/isantarget/isantarget/backstore"
@@ -14,7 +16,15 @@ import (
 // A promise is the size of an image, and what it takes already of its file system.
 type promise struct {
 	backstore.Space
-	size int64 // bytes
+	size   int64 // bytes
+	shares shares
+}
+
+// owed are the bytes that the image may still take, if it can be written: what it has
+// no blocks for, and what it has only together with other files, for a write to that
+// takes new ones.
+func (p *promise) owed() int64 {
+	return min(max(p.size+p.shares.shared-p.Taken, 0), p.size)
 }
 
 // promiseBound is how long a file system may take to say what it has. One that hangs
@@ -26,6 +36,24 @@ const promiseBound = 3 * time.Second
 type questions struct {
 	mu      sync.Mutex
 	pending map[string]*reply
+
+	snapshots atomic.Uint64 // counts what changes snapshots and clones
+	resting   time.Time     // until then nobody looks at what files share who need not be exact
+	kept      sharings      // of the files of snapshots
+}
+
+// rested tells whether it is time to look at what a file shares.
+func (q *questions) rested() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return time.Now().After(q.resting)
+}
+
+// rest has nobody look for some time, after a look.
+func (q *questions) rest(long time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.resting = time.Now().Add(long)
 }
 
 // A reply is one to come.
@@ -72,12 +100,13 @@ func (r *reply) wait(ctx context.Context) (promise, error) {
 	}
 }
 
-// promises are those of the images of r whose file systems answer.
-func (r *running) promises() map[*unit]promise {
+// promises are those of the images of r whose file systems answer. If they are to be
+// exact they may take a second.
+func (r *running) promises(exact bool) map[*unit]promise {
 	replies := map[*unit]*reply{}
 	for _, u := range r.units {
 		if kind(u.config) == configs.File {
-			replies[u] = r.questions.ask(u.config.Path, u.promise)
+			replies[u] = r.questions.askOf(u, exact)
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), promiseBound)
@@ -91,16 +120,46 @@ func (r *running) promises() map[*unit]promise {
 	return promises
 }
 
+// askOf asks for the promise of the image of u.
+func (q *questions) askOf(u *unit, exact bool) *reply {
+	key := u.config.Path
+	if exact {
+		key = "exactly " + key
+	}
+	return q.ask(key, func() (promise, error) { return u.promise(q, exact) })
+}
+
+// promiseOf is the promise of the image of u, or an error if its file system hangs.
+func (q *questions) promiseOf(u *unit) (promise, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), promiseBound)
+	defer cancel()
+	return q.askOf(u, false).wait(ctx)
+}
+
 // promise is that of the image of u.
-func (u *unit) promise() (p promise, err error) {
+func (u *unit) promise(q *questions, exact bool) (p promise, err error) {
 	p.size = int64(u.config.Size)
+	err = errors.ErrUnsupported
 	if u.medium != nil {
 		p.size = u.medium.Geometry().Size
-		if p.Space, err = u.medium.Space(); err == nil {
-			return p, nil
+		p.Space, err = u.medium.Space()
+	}
+	if err != nil { // it is not open, or a layer does not know
+		if p.Space, err = file.SpaceAt(u.config.Path); err != nil {
+			return p, err
 		}
 	}
-	p.Space, err = file.SpaceAt(u.config.Path) // it is not open, or a layer does not know
+	p.shares, err = u.sharing.look(u.config.Path, p.Taken, q, exact)
+	if err != nil { // its path leads nowhere any more
+		p.shares, err = shares{mapped: p.Taken, shared: p.Taken, estimated: true}, nil
+	}
+	p.shares.shared = min(p.shares.shared, p.Taken)
+	if p.shares.shared > 0 {
+		p.Used = min(p.Used, p.shares.mapped)
+	}
+	if p.size > 0 {
+		p.Used = min(p.Used, p.size)
+	}
 	return p, err
 }
 

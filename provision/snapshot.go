@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -60,25 +61,46 @@ func (p *Provisioner) Snapshots(lun string) ([]SnapshotStatus, error) {
 			return nil, err
 		}
 	}
+	found, err := p.snapshotsOf(r, lun)
+	if err != nil {
+		return nil, err
+	}
+	list := []SnapshotStatus{}
+	for _, l := range r.plan.LUNs {
+		for _, s := range found[l.Name] {
+			held, err := p.questions.kept.of(s.File).look(s.File, s.Allocated, &p.questions, false)
+			switch {
+			case errors.Is(err, fs.ErrNotExist): // deleted just now
+				continue
+			case err != nil:
+				return nil, fmt.Errorf("LUN %q: %w", l.Name, err)
+			}
+			list = append(list, snapshotStatus(l.Name, s, held))
+		}
+	}
+	p.questions.kept.forget(func(path string) bool {
+		return (lun == "" || snapshot.Folder(r.units[lun].config.Path) == filepath.Dir(path)) &&
+			!slices.ContainsFunc(list, func(s SnapshotStatus) bool { return s.File == path })
+	})
+	return list, nil
+}
+
+// snapshotsOf are the snapshots of a LUN, or of all, by its name.
+func (p *Provisioner) snapshotsOf(r *running, lun string) (map[string][]snapshot.Snapshot, error) {
 	p.snapshots.Lock()
 	defer p.snapshots.Unlock()
-	list := []SnapshotStatus{}
+	found := map[string][]snapshot.Snapshot{}
 	for _, l := range r.plan.LUNs {
 		if lun != "" && lun != l.Name || kind(l) != configs.File {
 			continue
 		}
 		all, err := snapshot.At(l.Path).Snapshots()
-		switch {
-		case err != nil && lun != "":
+		if err != nil && lun != "" {
 			return nil, fmt.Errorf("LUN %q: %w", l.Name, err)
-		case err != nil: // the LUN is not ready, and says why itself
-			continue
 		}
-		for _, s := range all {
-			list = append(list, snapshotStatus(l.Name, s))
-		}
+		found[l.Name] = all // where there is an error the LUN is not ready, and says why itself
 	}
-	return list, nil
+	return found, nil
 }
 
 // Snapshot is the snapshot of a LUN with this name.
@@ -155,6 +177,7 @@ func (p *Provisioner) take(ctx context.Context, luns []string, name string, now 
 		images[lun] = i
 	}
 	err = p.quietly(ctx, r, luns, !shared, func() error { return takeAll(images, luns, name, now) })
+	p.questions.snapshots.Add(1)
 	if err != nil {
 		return out, err
 	}
@@ -183,20 +206,21 @@ func takeAll(images map[string]*snapshot.Image, luns []string, name string, now 
 // room says what a snapshot of u costs: what is written over afterwards takes new space.
 // A fixed LUN is refused where there is not that much, for its writes must not fail.
 func (r *running) room(u *unit) (warning string, err error) {
-	promised, ok := r.promises()[u]
-	if !ok {
-		return "", nil
-	}
 	pool, err := r.poolOf(u.config)
 	if err != nil {
 		return "", nil // who takes it will say what is wrong
 	}
-	if free := pool.Available - pool.owed; promised.Used <= free || r.plan.OvercommitOf(u.config) == configs.Allow {
+	i := slices.Index(pool.units, u)
+	if i < 0 {
 		return "", nil
 	}
-	text := fmt.Sprintf("with a snapshot, LUN %q may take %s more of %s, which has %s left and owes other images %s of it",
-		u.config.Name, amount(promised.Used), filepath.Dir(u.config.Path), amount(pool.Available), amount(pool.owed))
-	if u.config.Provisioning == configs.Fixed && promised.Used > pool.Available {
+	more := pool.unshared(u)
+	if free := pool.Available - pool.owed; more <= free || more == 0 || r.plan.OvercommitOf(u.config) == configs.Allow {
+		return "", nil
+	}
+	text := fmt.Sprintf("with a snapshot, LUN %q may take %s more of %s, which has %s left and owes the images in it %s%s",
+		u.config.Name, amount(more), filepath.Dir(u.config.Path), amount(pool.Available), amount(pool.owed), atMostThat(pool.estimated))
+	if u.config.Provisioning == configs.Fixed && pool.promises[i].Used > pool.Available {
 		return "", refuseSnapshot("%s; its space is fixed, and writes to it must not fail: make room first", text)
 	}
 	return text + "; writes fail when it is full", nil
@@ -375,6 +399,7 @@ func (p *Provisioner) Rollback(ctx context.Context, lun, name string, force bool
 		return refuseSnapshot("LUN %q is in use: %s; have them log out, or force it: what they have not written yet and what they keep in memory will not fit what they find", lun, strings.Join(users, ", "))
 	}
 	err = p.quietly(ctx, r, []string{lun}, true, func() error { return named(i.Rollback(name)) })
+	p.questions.snapshots.Add(1)
 	if err != nil {
 		return err
 	}

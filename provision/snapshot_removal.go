@@ -145,6 +145,7 @@ func (p *Provisioner) withImage(ctx context.Context, lun, path string, do func(*
 	if path != "" && u.config.Path != path {
 		return fmt.Errorf("LUN %q has another image by now: %s", lun, u.config.Path)
 	}
+	defer p.questions.snapshots.Add(1)
 	return do(r, u, i)
 }
 

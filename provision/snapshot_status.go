@@ -14,17 +14,20 @@ type SnapshotStatus struct {
 	Size   int64     `json:"size"`   // bytes that the LUN had
 	Own    int64     `json:"own"`    // bytes that only this snapshot's file takes
 	Shared int64     `json:"shared"` // bytes of its file that other files have as well
-	File   string    `json:"file"`
+	// Estimated: what it shares is not counted to the end, and the rest is taken to be shared.
+	Estimated bool   `json:"estimated"`
+	File      string `json:"file"`
 	// Overlay: the file holds only what was written since the snapshot before, and is
 	// worth nothing without it.
 	Overlay  bool `json:"overlay"`
 	Deleting bool `json:"deleting"` // what it held is gone; see the jobs
 }
 
-func snapshotStatus(lun string, s snapshot.Snapshot) SnapshotStatus {
+func snapshotStatus(lun string, s snapshot.Snapshot, held shares) SnapshotStatus {
+	shared := min(held.shared, s.Allocated)
 	return SnapshotStatus{
-		LUN: lun, Name: s.Name, Taken: s.Taken, Size: s.Size, Own: s.Usage.Own, Shared: s.Usage.Shared,
-		File: s.File, Overlay: s.Overlay, Deleting: s.Deleting,
+		LUN: lun, Name: s.Name, Taken: s.Taken, Size: s.Size, Own: s.Allocated - shared, Shared: shared,
+		Estimated: held.estimated, File: s.File, Overlay: s.Overlay, Deleting: s.Deleting,
 	}
 }
 

@@ -15,11 +15,12 @@ import (
 // A pool is a file system in which images lie, whatever stores they belong to. All
 // but its name are bytes.
 type pool struct {
-	backstore.Space         // Used is that of the images together
+	backstore.Space         // Used is that of the images together, what they share once
 	units           []*unit // by name
 	promises        []promise
 	promised        int64 // the sizes of the images together
-	owed            int64 // the part of it that they have not taken yet
+	owed            int64 // what they may still take
+	estimated       bool  // some of it is owed only because nobody knows better
 }
 
 // ratio is what is promised, as a part of all that images can have.
@@ -38,12 +39,13 @@ func (u *unit) owed(p promise) int64 {
 	if u.config.ReadOnly {
 		return 0
 	}
-	return max(p.size-p.Used, 0)
+	return p.owed()
 }
 
-// pools are the file systems in which images of r lie, by their names.
-func (r *running) pools() map[string]*pool {
-	pools, promises := map[string]*pool{}, r.promises()
+// pools are the file systems in which images of r lie, by their names. If what is owed
+// has to be exact it may take a second.
+func (r *running) pools(exact bool) map[string]*pool {
+	pools, promises := map[string]*pool{}, r.promises(exact)
 	for _, name := range slices.Sorted(maps.Keys(r.units)) {
 		u := r.units[name]
 		promise, ok := promises[u]
@@ -53,14 +55,16 @@ func (r *running) pools() map[string]*pool {
 		p := pools[promise.Pool]
 		if p == nil {
 			p = &pool{Space: promise.Space}
-			p.Used = 0
 			pools[promise.Pool] = p
 		}
 		p.units = append(p.units, u)
 		p.promises = append(p.promises, promise)
-		p.Used += promise.Used
 		p.promised += promise.size
 		p.owed += u.owed(promise)
+		p.estimated = p.estimated || promise.shares.estimated && !u.config.ReadOnly
+	}
+	for _, p := range pools {
+		p.Used = allocated(p.promises, p.Capacity-p.Available)
 	}
 	return pools
 }
@@ -73,7 +77,7 @@ func (r *running) poolOf(l configs.LUN) (*pool, error) {
 			return nil, err
 		}
 	}
-	if p := r.pools()[space.Pool]; p != nil {
+	if p := r.pools(true)[space.Pool]; p != nil {
 		return p, nil
 	}
 	space.Used = 0
@@ -88,12 +92,13 @@ func (p *Provisioner) Admit(lun string, grow int64) (warning string, err error) 
 	if err != nil {
 		return "", err
 	}
-	return r.admit(u.config, grow)
+	return r.admit(u.config, grow, nil)
 }
 
 // admit is Admit for l, whose image may be yet to be made: it is promised grow bytes
-// more than the units of r, its own among them if there is one.
-func (r *running) admit(l configs.LUN, grow int64) (warning string, err error) {
+// more than the units of r, its own among them if there is one. origin is the one of
+// which it is made, as that is now; nil: none, or one that does not change by it.
+func (r *running) admit(l configs.LUN, grow int64, origin *unit) (warning string, err error) {
 	policy := r.plan.OvercommitOf(l)
 	if kind(l) != configs.File || policy == configs.Allow {
 		return "", nil
@@ -102,18 +107,41 @@ func (r *running) admit(l configs.LUN, grow int64) (warning string, err error) {
 	if err != nil {
 		return "", nil // who opens or makes the image will say what is wrong there
 	}
-	if grow <= p.Available-p.owed {
+	more := p.unshared(origin)
+	if grow+more <= p.Available-p.owed {
 		return "", nil
 	}
 	text := fmt.Sprintf("LUN %q would be promised %s of %s, which has %s left",
 		l.Name, amount(grow), filepath.Dir(l.Path), amount(p.Available))
 	if p.owed > 0 {
-		text += fmt.Sprintf(" and owes other images %s of it", amount(p.owed))
+		text += fmt.Sprintf(" and owes the images in it %s%s", amount(p.owed), atMostThat(p.estimated))
+	}
+	if more > 0 {
+		text += fmt.Sprintf("; and writes to LUN %q would take %s again, which it has for itself so far", origin.config.Name, amount(more))
 	}
 	if policy == configs.Warn {
 		return text + "; writes fail when it is full", nil
 	}
-	return "", fmt.Errorf("%s: %s, make room, or say overcommit = \"allow\"%s", text, atMost(p.Available-p.owed), whereOvercommit(l))
+	return "", fmt.Errorf("%s: %s, make room, or say overcommit = \"allow\"%s", text, atMost(p.Available-p.owed-more), whereOvercommit(l))
+}
+
+// unshared is what the image of u, if there is one and it is in p, has for itself, and
+// will be owed once more when another file shares it.
+func (p *pool) unshared(u *unit) int64 {
+	i := slices.Index(p.units, u)
+	if u == nil || i < 0 || u.config.ReadOnly {
+		return 0
+	}
+	promise := &p.promises[i]
+	return max(promise.Used-promise.shares.shared, 0)
+}
+
+// atMostThat is what to say behind what is owed if it is too much perhaps.
+func atMostThat(estimated bool) string {
+	if estimated {
+		return " (at most: what they share with other files is not counted to the end)"
+	}
+	return ""
 }
 
 // atMost is what to do about a promise that cannot be kept.
@@ -147,16 +175,16 @@ func amount(n int64) string {
 // give what was promised, but for those where all that is wanted.
 func (r *running) overcommitments() []string {
 	var w []string
-	pools := r.pools()
+	pools := r.pools(false)
 	for _, name := range slices.Sorted(maps.Keys(pools)) {
 		p := pools[name]
 		minded := slices.ContainsFunc(p.units, func(u *unit) bool { return r.plan.OvercommitOf(u.config) != configs.Allow })
 		if !minded || !p.overcommitted() {
 			continue
 		}
-		w = append(w, fmt.Sprintf("the file system of %s has %s left and owes the images in it %s: "+
+		w = append(w, fmt.Sprintf("the file system of %s has %s left and owes the images in it %s%s: "+
 			"writes fail when it is full; make room, or write overcommit = \"allow\" to hear no more of it",
-			filepath.Dir(p.units[0].config.Path), amount(p.Available), amount(p.owed)))
+			filepath.Dir(p.units[0].config.Path), amount(p.Available), amount(p.owed), atMostThat(p.estimated)))
 	}
 	return w
 }

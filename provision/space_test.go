@@ -54,7 +54,7 @@ func TestOvercommitIsRefused(t *testing.T) {
 			before := len(images(t, folder))
 			_, err := d.Apply(context.Background(), parse(t, dir, stores(t, folder, "refuse", "one 60", "two 60", "one 30", "two 150")))
 			if err == nil || !strings.Contains(err.Error(), `LUN "lun3" would be promised 150 MiB of `+filepath.Join(folder, "two")) ||
-				!strings.Contains(err.Error(), "owes other images 150 MiB of it: take at most ") || !strings.Contains(err.Error(), `overcommit = "allow" for the store "two"`) {
+				!strings.Contains(err.Error(), "owes the images in it 150 MiB: take at most ") || !strings.Contains(err.Error(), `overcommit = "allow" for the store "two"`) {
 				t.Fatalf("a promise of 300 MiB on a file system of 256 gave the error %v", err)
 			}
 			if strings.Contains(err.Error(), "lun2") {

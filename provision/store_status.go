@@ -17,7 +17,7 @@ type StoreStatus struct {
 	Overcommit     string           `json:"overcommit"`      // the policy; empty: each LUN has its own
 	SpaceThreshold int              `json:"space-threshold"` // percent; 0: none, or each LUN has its own
 	Images         []ImageStatus    `json:"images"`
-	Allocated      int64            `json:"allocated"` // by the images
+	Allocated      int64            `json:"allocated"` // by the images; what they share is counted once
 	Promised       int64            `json:"promised"`  // the sizes of the images
 	FileSystem     FileSystemStatus `json:"file-system"`
 	Unknown        string           `json:"unknown"`    // why nothing is known of the file system; empty: it is
@@ -30,7 +30,10 @@ type ImageStatus struct {
 	LUN       string `json:"lun"`
 	Path      string `json:"path"`
 	Size      int64  `json:"size"`
-	Allocated int64  `json:"allocated"`
+	Allocated int64  `json:"allocated"` // with what it shares
+	Shared    int64  `json:"shared"`    // the part of it that other files have too: a write to that takes new space
+	// Estimated: what it shares is not counted to the end, and the rest is taken to be shared.
+	Estimated bool `json:"estimated"`
 }
 
 // A FileSystemStatus is the file system below a store. What is promised is counted
@@ -39,10 +42,11 @@ type FileSystemStatus struct {
 	ID        string  `json:"id"`
 	Capacity  int64   `json:"capacity"`
 	Available int64   `json:"available"`
-	Allocated int64   `json:"allocated"` // by images
+	Allocated int64   `json:"allocated"` // by images; what they share is counted once
 	Promised  int64   `json:"promised"`
-	Owed      int64   `json:"owed"`  // promised, and not allocated yet
-	Ratio     float64 `json:"ratio"` // promised / (allocated + available): more than 1 is more than there is
+	Owed      int64   `json:"owed"`      // to images that can be written: what they have not, and what they share
+	Estimated bool    `json:"estimated"` // owed may be less: see ImageStatus
+	Ratio     float64 `json:"ratio"`     // promised / (allocated + available): more than 1 is more than there is
 }
 
 // Stores lists the stores in the order of the configuration, and behind them the
@@ -52,7 +56,7 @@ func (p *Provisioner) Stores() ([]StoreStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	pools := r.pools()
+	pools := r.pools(false)
 	list := []StoreStatus{}
 	for _, s := range r.plan.Stores {
 		list = append(list, StoreStatus{Name: s.Name, Path: s.Path, Overcommit: string(r.plan.OvercommitOf(configs.LUN{Store: s.Name})), SpaceThreshold: s.SpaceThreshold})
@@ -85,15 +89,17 @@ func (s *StoreStatus) concerns(e Event) bool {
 func (s *StoreStatus) fill(r *running, pools map[string]*pool) {
 	s.Images, s.Conditions = []ImageStatus{}, []string{}
 	for _, p := range pools {
+		var held []promise
 		for i, u := range p.units {
 			if s.holds(u.config) {
 				image := p.promises[i]
-				s.Images = append(s.Images, ImageStatus{LUN: u.config.Name, Path: u.config.Path, Size: image.size, Allocated: image.Used})
-				s.Allocated += image.Used
+				held = append(held, image)
+				s.Images = append(s.Images, image.status(u.config))
 				s.Promised += image.size
 				s.FileSystem = p.status()
 			}
 		}
+		s.Allocated += allocated(held, p.Capacity-p.Available)
 	}
 	if s.FileSystem.ID == "" {
 		space, err := r.questions.spaceAt(s.Path)
@@ -112,9 +118,16 @@ func (s *StoreStatus) fill(r *running, pools map[string]*pool) {
 	s.conditions()
 }
 
+func (p *promise) status(l configs.LUN) ImageStatus {
+	return ImageStatus{
+		LUN: l.Name, Path: l.Path, Size: p.size, Allocated: p.Used,
+		Shared: min(p.shares.shared, p.Used), Estimated: p.shares.estimated,
+	}
+}
+
 func (p *pool) status() FileSystemStatus {
 	return FileSystemStatus{
-		ID: p.Pool, Capacity: p.Capacity, Available: p.Available, Allocated: p.Used, Promised: p.promised, Owed: p.owed, Ratio: p.ratio(),
+		ID: p.Pool, Capacity: p.Capacity, Available: p.Available, Allocated: p.Used, Promised: p.promised, Owed: p.owed, Estimated: p.estimated, Ratio: p.ratio(),
 	}
 }
 
@@ -126,6 +139,6 @@ func (s *StoreStatus) conditions() {
 		s.Conditions = append(s.Conditions, fmt.Sprintf("%.0f %% full (threshold %d %%)", filled, s.SpaceThreshold))
 	}
 	if f.Owed > f.Available {
-		s.Conditions = append(s.Conditions, fmt.Sprintf("owes %s and has %s", amount(f.Owed), amount(f.Available)))
+		s.Conditions = append(s.Conditions, fmt.Sprintf("owes %s%s and has %s", amount(f.Owed), atMostThat(f.Estimated), amount(f.Available)))
 	}
 }

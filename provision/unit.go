@@ -25,17 +25,18 @@ import (
 // A unit is a LUN that runs: a store, the disk before it, the logical unit
 // around that.
 type unit struct {
-	config configs.LUN
-	medium *backstore.Medium // nil: it could not be opened, and failure says why
-	base   backstore.Store   // below the layers; nil as medium is
-	image  image             // nil: the store is none
-	device *sbc.Device
-	lu     *scsi.LogicalUnit
-	report func(error) // tells the operator
-	log    *logrus.Entry
-	keep   *state.Directory
-	watch  *watch
-	expect string // the identity of its image, as far as there was one
+	config  configs.LUN
+	medium  *backstore.Medium // nil: it could not be opened, and failure says why
+	base    backstore.Store   // below the layers; nil as medium is
+	image   image             // nil: the store is none
+	device  *sbc.Device
+	lu      *scsi.LogicalUnit
+	report  func(error) // tells the operator
+	log     *logrus.Entry
+	keep    *state.Directory
+	watch   *watch
+	sharing *sharing // what its image shares with other files
+	expect  string   // the identity of its image, as far as there was one
 
 	breaker *breaker           // nil: it does not break on demand
 	struck  func(fault.Strike) // tells the operator that it did
@@ -145,7 +146,7 @@ func (u *unit) shut() error {
 // alone is in trouble the unit is made without it.
 func (p *Provisioner) newUnit(ctx context.Context, l configs.LUN, keep *state.Directory, hangBound time.Duration, how opening) (*unit, error) {
 	log := p.log.WithField("lun", l.Name)
-	u := &unit{config: l, log: log, keep: keep, watch: &watch{}, closed: new(atomic.Bool), expect: how.expect, struck: logStrikes(log)}
+	u := &unit{config: l, log: log, keep: keep, watch: &watch{}, sharing: &sharing{}, closed: new(atomic.Bool), expect: how.expect, struck: logStrikes(log)}
 	u.report = func(err error) {
 		if errors.Is(err, backstore.ErrLost) {
 			u.reportLoss(err)

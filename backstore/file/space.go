@@ -24,7 +24,7 @@ func (s *Store) Space() (space backstore.Space, err error) {
 // SpaceAt is what the file or folder at path takes of its file system, and what is
 // left there.
 func SpaceAt(path string) (backstore.Space, error) {
-	fd, err := retry(func() (int, error) { return unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0) })
+	fd, err := openToLook(path)
 	if err != nil {
 		return backstore.Space{}, fmt.Errorf("the space at %s: %w", path, err)
 	}
@@ -38,6 +38,10 @@ func SpaceAt(path string) (backstore.Space, error) {
 
 // spaceOf asks the file system of fd. What only root may use is not counted: a
 // daemon need not be root, and a root needs some room.
+//
+// Used is bounded by the length of the file. What it takes may be more: of a file that
+// shares blocks XFS counts the new ones, which it takes ahead of writes, a MiB for a block
+// of 4 KiB, beside those that they will replace.
 func spaceOf(fd int) (backstore.Space, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
@@ -51,10 +55,16 @@ func spaceOf(fd int) (backstore.Space, error) {
 	if block == 0 {
 		block = int64(system.Bsize)
 	}
+	taken := st.Blocks * 512
+	used := taken
+	if st.Mode&unix.S_IFMT == unix.S_IFREG {
+		used = min(taken, st.Size)
+	}
 	reserved := int64(system.Bfree) - int64(system.Bavail)
 	return backstore.Space{
 		Pool:      poolOf(fd, st.Dev, int64(system.Type)),
-		Used:      st.Blocks * 512,
+		Used:      used,
+		Taken:     taken,
 		Available: max(int64(system.Bavail), 0) * block,
 		Capacity:  max(int64(system.Blocks)-max(reserved, 0), 0) * block,
 	}, nil

@@ -36,7 +36,7 @@ func lunFacts(d provision.LUNDetail) [][2]string {
 	}
 	facts := [][2]string{
 		{"name", d.Name}, {"state", state}, {"kind", d.Kind}, {"path", d.Path}, {"size", bytesOf(d.Size)},
-		{"allocated", bytesOf(d.Allocated)}, {"free below", bytesOf(d.Free)}, {"extents", countOf(d.Extents)},
+		{"allocated", bytesOf(d.Allocated)}, {"shared", bytesOf(d.Shared)}, {"free below", bytesOf(d.Free)}, {"extents", countOf(d.Extents)},
 		{"provisioning", d.Provisioning}, {"block size", fmt.Sprint(d.BlockSize)}, {"physical block size", fmt.Sprint(d.PhysicalBlockSize)},
 		{"write cache", onOff(d.WriteCache)}, {"read-only", onOff(d.ReadOnly)}, {"features", d.Features}, {"serial", d.Serial}, {"NAA", d.NAA},
 	}

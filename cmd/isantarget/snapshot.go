@@ -65,7 +65,7 @@ func listSnapshots(c *cli.Context) error {
 	fmt.Fprintln(w, cells("LUN", "NAME", "TAKEN", "SIZE", "OWN", "SHARED", "STATE"))
 	for _, s := range list {
 		fmt.Fprintln(w, cells(s.LUN, s.Name, s.Taken.Local().Format(time.DateTime), humanize.IBytes(uint64(s.Size)),
-			humanize.IBytes(uint64(s.Own)), humanize.IBytes(uint64(s.Shared)), snapshotState(s)))
+			humanize.IBytes(uint64(s.Own)), atMost(humanize.IBytes(uint64(s.Shared)), s.Estimated), snapshotState(s)))
 	}
 	return w.Flush()
 }
@@ -92,7 +92,7 @@ func showSnapshot(c *cli.Context, client *admin.Client) error {
 	return printFacts(c, [][2]string{
 		{"LUN", s.LUN}, {"name", s.Name}, {"taken", s.Taken.Local().Format(time.DateTime)}, {"size", humanize.IBytes(uint64(s.Size))},
 		{"own", fmt.Sprintf("%s (%d bytes)", humanize.IBytes(uint64(s.Own)), s.Own)},
-		{"shared", fmt.Sprintf("%s (%d bytes)", humanize.IBytes(uint64(s.Shared)), s.Shared)},
+		{"shared", atMost(fmt.Sprintf("%s (%d bytes)", humanize.IBytes(uint64(s.Shared)), s.Shared), s.Estimated)},
 		{"file", s.File}, {"holds", kind}, {"state", snapshotState(s)},
 	})
 }

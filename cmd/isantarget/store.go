@@ -27,7 +27,8 @@ func storeCommand() *cli.Command {
 			Name: "show", Usage: "show a store, its images, its file system, and what has happened to them", ArgsUsage: "NAME",
 			Description: "NAME is that of a store, or the path of a folder of images. Images that lie in one file\n" +
 				"system share its space, whatever stores they are in: RATIO is what is promised to all of\n" +
-				"them, as a part of what they have and what is left.",
+				"them, as a part of what they have and what is left. SHARED is what other files have too,\n" +
+				"snapshots for instance: writing over it takes new space, so it is owed once more.",
 			Flags:  listFlags(),
 			Action: ask([]string{"NAME"}, showStore),
 		},
@@ -91,7 +92,7 @@ func printStore(out io.Writer, s provision.StoreStatus) error {
 	if s.Unknown == "" {
 		f := s.FileSystem
 		line("file system", "%s, %s of %s used, %s available", f.ID, used(f), size(f.Capacity), size(f.Available))
-		line("its images", "%s promised, %s allocated, %s owed: %s times what there is", size(f.Promised), size(f.Allocated), size(f.Owed), ratio(f.Ratio))
+		line("its images", "%s promised, %s allocated, %s owed: %s times what there is", size(f.Promised), size(f.Allocated), atMost(size(f.Owed), f.Estimated), ratio(f.Ratio))
 	}
 	for _, condition := range s.Conditions {
 		line("condition", "%s", condition)
@@ -100,9 +101,9 @@ func printStore(out io.Writer, s provision.StoreStatus) error {
 		return err
 	}
 	if len(s.Images) > 0 {
-		fmt.Fprintln(w, "\n"+cells("LUN", "SIZE", "ALLOCATED", "PATH"))
+		fmt.Fprintln(w, "\n"+cells("LUN", "SIZE", "ALLOCATED", "SHARED", "PATH"))
 		for _, i := range s.Images {
-			fmt.Fprintln(w, cells(i.LUN, size(i.Size), size(i.Allocated), i.Path))
+			fmt.Fprintln(w, cells(i.LUN, size(i.Size), size(i.Allocated), atMost(size(i.Shared), i.Estimated), i.Path))
 		}
 	}
 	if err := w.Flush(); err != nil {
@@ -115,6 +116,14 @@ func printStore(out io.Writer, s provision.StoreStatus) error {
 		fmt.Fprintln(w, cells(e.Time.Local().Format(time.DateTime), e.LUN, e.Text))
 	}
 	return w.Flush()
+}
+
+// atMost marks an amount that may be less.
+func atMost(amount string, estimated bool) string {
+	if estimated {
+		return "at most " + amount
+	}
+	return amount
 }
 
 func threshold(percent int) string {
