@@ -89,7 +89,7 @@ func (c *Cache) Watch(server string, hosts []*Host) {
 		}
 		ctx, stop := context.WithCancel(context.Background())
 		c.watched[name] = watch{h, stop}
-		c.running.Go(func() { c.watch(ctx, h, resolver(server)) })
+		c.running.Go(func() { c.watch(ctx, h, server) })
 	}
 }
 
@@ -100,11 +100,11 @@ func (c *Cache) Close() {
 }
 
 // watch looks h up until ctx ends.
-func (c *Cache) watch(ctx context.Context, h *Host, r *net.Resolver) {
+func (c *Cache) watch(ctx context.Context, h *Host, server string) {
 	tick := time.NewTicker(c.options.Interval)
 	defer tick.Stop()
 	for {
-		if c.lookUp(ctx, h, r) && ctx.Err() == nil {
+		if c.lookUp(ctx, h, server) && ctx.Err() == nil {
 			c.options.Changed()
 		}
 		select {
@@ -133,7 +133,7 @@ func (c *Cache) Ask(ctx context.Context, server string, hosts []*Host) {
 		select {
 		case <-h.asked:
 		default:
-			all.Go(func() { c.lookUp(ctx, h, resolver(server)) })
+			all.Go(func() { c.lookUp(ctx, h, server) })
 		}
 	}
 	all.Wait()
@@ -145,8 +145,8 @@ func (c *Cache) watches(h *Host) bool {
 	return c.watched[h.name].host == h
 }
 
-// lookUp looks h up once; changed: its addresses are others now.
-func (c *Cache) lookUp(ctx context.Context, h *Host, r *net.Resolver) (changed bool) {
+// lookUp looks h up once, by server; changed: its addresses are others now.
+func (c *Cache) lookUp(ctx context.Context, h *Host, server string) (changed bool) {
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
@@ -155,7 +155,7 @@ func (c *Cache) lookUp(ctx context.Context, h *Host, r *net.Resolver) (changed b
 	}
 	within, cancel := context.WithTimeout(ctx, lookupBound)
 	defer cancel()
-	a := ask(within, r, h.name)
+	a := ask(within, server, h.name)
 	if ctx.Err() != nil {
 		return false // it says nothing about the host
 	}

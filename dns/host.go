@@ -79,9 +79,10 @@ type answer struct {
 	err           error // nothing was found
 }
 
-// ask looks name up, both families on their own: net.Resolver asked for both hides the
+// ask looks name up by server, both families on their own: net.Resolver asked for both hides the
 // failure of one, and its addresses would be taken for gone.
-func ask(ctx context.Context, r *net.Resolver, name string) answer {
+func ask(ctx context.Context, server, name string) answer {
+	r := resolver(server)
 	if strings.Contains(name, ".") {
 		name += "." // or a search domain could answer in its place
 	}
@@ -101,13 +102,26 @@ func ask(ctx context.Context, r *net.Resolver, name string) answer {
 		a = answer{err: fmt.Errorf("it has %d addresses; at most %d can be one host's", len(a.addresses), maxAddresses)}
 	case len(a.addresses) > 0:
 	case a.noFour:
-		a.err = errFour
+		a.err = worded(errFour, server)
 	case a.noSix:
-		a.err = errSix
+		a.err = worded(errSix, server)
 	default:
 		a.err = errors.New("there is no such name, or it has no address")
 	}
 	return a
+}
+
+// worded names the server that was asked, which package net takes for the one of this host,
+// and the name as it is known.
+func worded(err error, server string) error {
+	var e *net.DNSError
+	if errors.As(err, &e) {
+		e.Name = strings.TrimSuffix(e.Name, ".")
+		if server != "" {
+			e.Server = server
+		}
+	}
+	return err
 }
 
 // failed tells of an error that is not the answer that there is nothing. An AddrError is such

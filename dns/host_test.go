@@ -138,7 +138,7 @@ func listen(t *testing.T) net.PacketConn {
 // TestHostsFile: that it has no address of a family is an answer, as it is where DNS says so;
 // else one that was there before would stay for ever.
 func TestHostsFile(t *testing.T) {
-	a := ask(t.Context(), resolver(listen(t).LocalAddr().String()), "localhost")
+	a := ask(t.Context(), listen(t).LocalAddr().String(), "localhost")
 	if len(a.addresses) == 0 {
 		t.Skip("the hosts file of this machine has no localhost")
 	}
