@@ -23,6 +23,7 @@ type LUNDetail struct {
 	Shared            int64       `json:"shared"`    // the part of it that other files have too, at most; -1: not known
 	Free              int64       `json:"free"`      // that its file system has left; -1: not known
 	Extents           int         `json:"extents"`   // pieces that its image lies in; -1: not known
+	Layers            []string    `json:"layers"`    // kinds of those upon its store, from the top
 	Maps              []LUNMap    `json:"maps"`
 	Sessions          []LUNUser   `json:"sessions"`
 	Job               *job.Status `json:"job,omitempty"` // that is at work on it
@@ -69,7 +70,10 @@ func (u *unit) detail(q *questions) LUNDetail {
 	naa := u.lu.Identity.NAADesignator()
 	d := LUNDetail{
 		LUNStatus: u.status(), Provisioning: string(l.Provisioning), BlockSize: l.BlockSize, PhysicalBlockSize: l.PhysicalBlockSize,
-		WriteCache: u.device.WriteCache(), ReadOnly: l.ReadOnly, NAA: fmt.Sprintf("%x", naa), Allocated: -1, Shared: -1, Free: -1, Extents: -1,
+		WriteCache: u.device.WriteCache(), ReadOnly: l.ReadOnly, NAA: fmt.Sprintf("%x", naa), Allocated: -1, Shared: -1, Free: -1, Extents: -1, Layers: []string{},
+	}
+	for _, layer := range l.Layers {
+		d.Layers = append(d.Layers, string(layer.Kind))
 	}
 	if d.Provisioning == "" {
 		d.Provisioning = string(configs.Sparse)

@@ -307,13 +307,18 @@ type opening struct {
 	again  bool                                       // it was served before: whatever is wrong, it is not ready
 }
 
+// An imageError is why a LUN has no image, and what of a [Recovery] would give it one.
+type imageError struct{ allow, text string }
+
+func (e *imageError) Error() string { return e.text }
+
 // openStore opens the store of l. What was served before is never made anew, and nothing
 // else is served in its place, unless the operator allows it.
 func (how opening) openStore(l configs.LUN, known bool) (backstore.Store, error) {
 	if known && !how.anew && kind(l) == configs.File {
 		if isMissing(l) && l.Size > 0 && !l.ReadOnly {
-			return nil, fmt.Errorf("its image %s was served before and is missing: mount the file system that it is on, put it back, "+
-				"or have a new, empty one made: isantarget lun recover %s --new-image", l.Path, l.Name)
+			return nil, &imageError{"new-image", fmt.Sprintf("its image %s was served before and is missing: mount the file system that it is on, put it back, "+
+				"or have a new, empty one made: isantarget lun recover %s --new-image", l.Path, l.Name)}
 		}
 		l.Size = 0 // it makes none
 	}
@@ -322,8 +327,8 @@ func (how opening) openStore(l configs.LUN, known bool) (backstore.Store, error)
 		return store, err
 	}
 	if i, ok := store.(interface{ Identity() string }); ok && i.Identity() != "" && i.Identity() != how.expect {
-		return nil, errors.Join(fmt.Errorf("there is another file at %s than the one that was served: put that one back, "+
-			"or say that this one is to be served: isantarget lun recover %s --take-image", l.Path, l.Name), store.Close())
+		return nil, errors.Join(&imageError{"take-image", fmt.Sprintf("there is another file at %s than the one that was served: put that one back, "+
+			"or say that this one is to be served: isantarget lun recover %s --take-image", l.Path, l.Name)}, store.Close())
 	}
 	return store, nil
 }

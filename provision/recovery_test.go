@@ -59,7 +59,7 @@ func TestFailedFlush(t *testing.T) {
 			t.Errorf("a write: status %02x", s)
 		}
 	}
-	if s := first.status(t); len(s.Alerts) != 1 || !strings.Contains(s.Alerts[0], "lun recover a --accept-loss") {
+	if s := first.status(t); len(s.Alerts) != 1 || !strings.Contains(s.Alerts[0], "lun recover a --accept-loss") || s.Recovery != "accept-loss" {
 		t.Errorf("status %+v", s)
 	}
 	if _, err := first.Apply(context.Background(), configs.Config{}); err == nil {
@@ -92,7 +92,7 @@ func TestFailedFlush(t *testing.T) {
 	if r := do(t, c, synchronize); r.Status != 0 {
 		t.Errorf("a flush after it was accepted: status %02x, sense %x", r.Status, r.Sense)
 	}
-	if s := d.status(t); len(s.Alerts) != 0 || s.NotReady != "" {
+	if s := d.status(t); len(s.Alerts) != 0 || s.NotReady != "" || s.Recovery != "" {
 		t.Errorf("status %+v", s)
 	}
 	if err := d.Recover(t.Context(), "a", Recovery{AcceptLoss: true}); !errors.As(err, &refused) {
@@ -151,7 +151,7 @@ func TestMissingImage(t *testing.T) {
 	if key, code := ready(t, c, 0); key != 2 || code != 0x0403 {
 		t.Errorf("sense %x/%04x", key, code)
 	}
-	if s := d.status(t); !strings.Contains(s.NotReady, "lun recover a --new-image") {
+	if s := d.status(t); !strings.Contains(s.NotReady, "lun recover a --new-image") || s.Recovery != "new-image" {
 		t.Errorf("status %+v", s)
 	}
 	if err := os.Rename(image+".away", image); err != nil {

@@ -49,6 +49,7 @@ type LUNStatus struct {
 	Serial   string       `json:"serial"`
 	NotReady string       `json:"not-ready"` // why; empty: it is ready
 	Alerts   []string     `json:"alerts"`    // what the operator should see to, though it serves
+	Recovery string       `json:"recovery"`  // the field of Recovery that would have it serve again; empty: none is wanted
 	Faults   []string     `json:"faults"`    // that are in force on purpose, in words
 	Paths    []PathStatus `json:"paths"`
 }
@@ -200,7 +201,7 @@ func (p *Provisioner) LUNs() ([]LUNStatus, error) {
 }
 
 func (u *unit) status() LUNStatus {
-	s := LUNStatus{Name: u.config.Name, Kind: string(kind(u.config)), Path: u.config.Path, Serial: u.lu.Identity.Serial, Alerts: u.alerts(), Faults: []string{}, Paths: []PathStatus{}}
+	s := LUNStatus{Name: u.config.Name, Kind: string(kind(u.config)), Path: u.config.Path, Serial: u.lu.Identity.Serial, Alerts: u.alerts(), Recovery: u.recovery(), Faults: []string{}, Paths: []PathStatus{}}
 	if u.medium != nil {
 		s.Size = u.medium.Geometry().Size
 	}
@@ -233,6 +234,18 @@ func (u *unit) alerts() []string {
 		list = append(list, fmt.Sprintf("its image is not at %s any more, and is lost when the daemon ends", u.config.Path))
 	}
 	return list
+}
+
+// recovery is what the operator may allow, by its name in a Recovery; empty: nothing of it would help.
+func (u *unit) recovery() string {
+	var image *imageError
+	switch {
+	case u.medium != nil && u.medium.Lost() != nil && !u.displaced():
+		return "accept-loss"
+	case errors.As(u.failure, &image):
+		return image.allow
+	}
+	return ""
 }
 
 // SetAccessState brings the target port group of a LUN into a state, in the word of

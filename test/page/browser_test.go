@@ -224,6 +224,9 @@ func (b *tab) press(keys ...string) {
 func (b *tab) write(text string) {
 	b.t.Helper()
 	b.run(protocol(input.InsertText, input.InsertTextParams{Text: text}))
+	if !eval[bool](b, fmt.Sprintf(`!!document.activeElement.value?.includes(%q)`, text)) {
+		b.t.Fatalf("%q is not written, but %s", text, eval[string](b, `document.activeElement.outerHTML + ": " + document.activeElement.value`))
+	}
 }
 
 // tabTo presses Tab until what a selector names has the focus, visibly.

@@ -242,7 +242,7 @@ func testJobCancel(t *testing.T, r *rig, b *tab) {
 	b.act("#/jobs", "cancel-job", id)
 	b.submit()
 	b.closed()
-	b.await("its end", `[...document.querySelectorAll("main tbody tr")].some((r) => r.innerText.includes("big") && r.innerText.includes("cancelled"))`)
+	b.await("its end", `[...document.querySelectorAll("main tbody tr")].some((r) => r.innerText.includes("big") && r.querySelector(".pill").textContent === "cancelled")`)
 	if j, err := r.Job(t.Context(), id); err != nil || j.State != job.Cancelled {
 		t.Errorf("the job is %+v, %v", j, err)
 	}
@@ -251,4 +251,211 @@ func testJobCancel(t *testing.T, r *rig, b *tab) {
 		left, _ := os.ReadDir(folder)
 		return err != nil && len(left) == 1 // lost+found
 	})
+}
+
+// testFaults has a flush fail on purpose, takes that back, and accepts what may be lost.
+func testFaults(t *testing.T, r *rig, b *tab) {
+	const lun = 5
+	c := r.login(t, clerk, books)
+	synchronize := initiator.Command{LUN: initiator.LUN(lun), CDB: []byte{0x35, 9: 0}}
+	b.on(screens()[1])
+	b.act("#/luns/brittle", "faults", "brittle")
+	b.write("error=EIO on=sink")
+	b.submit()
+	b.refused("did you mean sync?")
+	b.tabTo("textarea")
+	b.press(kb.Backspace, kb.Backspace, kb.Backspace) // sink
+	b.write("ync\ndelay=1ms on=read")
+	b.shoot("faults")
+	b.submit()
+	b.closed()
+	if list, err := r.Faults(t.Context(), "brittle"); err != nil || len(list) != 2 || list[0].Fault != "error=EIO on=sync" {
+		t.Errorf("the faults are %+v, %v", list, err)
+	}
+	fill(t, c, lun, "f")
+	if result, err := c.Execute(synchronize); err != nil || result.Status == 0 {
+		t.Errorf("SYNCHRONIZE CACHE: %v %+v", err, result)
+	}
+	b.await("that the fault has struck", `document.querySelector("main").innerText.includes("struck 1 of")`)
+
+	b.act("#/luns/brittle", "faults", "brittle")
+	eval[any](b, `document.activeElement.select(), null`)
+	b.press(kb.Backspace)
+	b.submit()
+	b.closed()
+	if list, err := r.Faults(t.Context(), "brittle"); err != nil || len(list) != 0 {
+		t.Errorf("the faults are %+v, %v", list, err)
+	}
+	b.act("#/luns/brittle", "recover", "brittle", "accept-loss")
+	b.typed("brittle")
+	b.closed()
+	b.await("that nothing is wrong", `!document.querySelector("main .concerns")`)
+	if l, err := r.LUN(t.Context(), "brittle"); err != nil || len(l.Alerts) != 0 || l.Recovery != "" {
+		t.Errorf("the LUN is %+v, %v", l, err)
+	}
+	fill(t, c, lun, "g")
+	if result, err := c.Execute(synchronize); err != nil || result.Status != 0 {
+		t.Errorf("SYNCHRONIZE CACHE: %v %+v", err, result)
+	}
+}
+
+// testAccessState makes the only path to a LUN one that does not serve, and takes that back.
+func testAccessState(t *testing.T, r *rig, b *tab) {
+	c := r.login(t, clerk, books)
+	fill(t, c, 5, "h")
+	path := func() (group, state string) {
+		l, err := r.LUN(t.Context(), "brittle")
+		if err != nil || len(l.Paths) != 1 {
+			t.Fatalf("the LUN is %+v, %v", l, err)
+		}
+		return fmt.Sprint(l.Paths[0].Group), l.Paths[0].State
+	}
+	group, _ := path()
+	b.on(screens()[0])
+	for _, want := range []string{"standby", "optimized"} {
+		b.act("#/luns/brittle", "access-state", "brittle", group)
+		b.choose("state", want)
+		b.submit()
+		b.closed()
+		if _, state := path(); state != want {
+			t.Errorf("the path is %s, want %s", state, want)
+		}
+		if want == "optimized" {
+			holds(t, c, 5, "h")
+			continue
+		}
+		key, code := uint8(6), uint16(0)
+		for range 8 { // unit attentions come first
+			result, err := c.Execute(initiator.Command{LUN: initiator.LUN(5), CDB: rw(0x28, 0), Read: piece})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if key, code = result.SenseCode(); key != 6 {
+				break
+			}
+		}
+		if key != 2 || code != 0x040B { // NOT READY, TARGET PORT IN STANDBY STATE (SPC-4 5.15.2.4.4)
+			t.Errorf("READ through a standby path: sense %x/%04x", key, code)
+		}
+	}
+}
+
+// testImage takes a LUN from its initiator, makes it smaller, moves it into one piece, and shows it again.
+func testImage(t *testing.T, r *rig, b *tab) {
+	if _, err := r.Edit(t.Context(), admin.Batch{Put: []admin.Put{
+		{Table: configs.LUNTable, Object: map[string]any{"name": "attic", "store": "tank", "size": "4MiB"}},
+		{Table: configs.MapTable, Object: map[string]any{"target": books, "number": 7, "lun": "attic"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	c := r.login(t, clerk, books)
+	fill(t, c, 7, "i")
+	b.on(screens()[1])
+	b.act("#/luns/attic", "shrink", "attic")
+	b.shoot("shrink")
+	b.write("2")
+	b.typed("attic")
+	b.refused("is in use: " + clerk)
+	b.press(kb.Escape)
+	b.act("#/luns/attic", "unmap", "attic", books)
+	b.typed("attic")
+	b.closed()
+	eventually(t, "the initiator sees it no more", func() bool {
+		result, err := c.Execute(initiator.Command{LUN: initiator.LUN(7), CDB: make([]byte, 6)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, code := result.SenseCode()
+		return code == 0x2500 // LOGICAL UNIT NOT SUPPORTED
+	})
+
+	b.act("#/luns/attic", "shrink", "attic")
+	b.write("2")
+	b.typed("attic")
+	b.closed()
+	b.await("the smaller size", `/^2\s/.test(document.querySelector(".about").textContent)`)
+	if image, err := os.Stat(filepath.Join(r.dir, "tank", "attic.img")); err != nil || image.Size() != 2<<20 {
+		t.Errorf("the image is %+v, %v", image, err)
+	}
+	b.act("#/luns/attic", "defragment", "attic")
+	b.submit()
+	b.closed()
+	var last job.Status
+	eventually(t, "the end of the job", func() bool {
+		jobs, err := r.Jobs(t.Context())
+		if err != nil || len(jobs) == 0 {
+			t.Fatalf("the jobs are %+v, %v", jobs, err)
+		}
+		last = jobs[len(jobs)-1]
+		return last.Kind == "defragment" && last.State.Final()
+	})
+	if !strings.Contains(last.Result, "lies in 1 extents") && !strings.Contains(last.Error, "only ext4 and XFS") {
+		t.Errorf("the job is %+v", last)
+	}
+
+	b.act("#/luns/attic", "map", "attic")
+	b.choose("target", books)
+	b.submit()
+	b.closed()
+	l := find(t, r, "attic")
+	if len(l.Maps) != 1 || l.Maps[0].Target != books {
+		t.Fatalf("the LUN is %+v", l)
+	}
+	holds(t, c, uint8(l.Maps[0].Number), "i")
+}
+
+// testTargets makes a target and a rule that admits to it, and takes both away.
+func testTargets(t *testing.T, r *rig, b *tab) {
+	const target, authority, guest = "iqn.2026-11.org.isantarget.test:parlour", "iqn.2026-11.org.isantarget.test:", "iqn.1993-08.org.debian:01:guest"
+	secret := filepath.Join(r.dir, "guest.secret")
+	if err := os.WriteFile(secret, []byte("a secret of the guest"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	admitted := func(want bool, who string, chap *initiator.CHAP) {
+		t.Helper()
+		if _, err := r.try(t, who, target, chap); (err == nil) != want {
+			t.Errorf("%s logs in with %+v: %v", who, chap, err)
+		}
+	}
+	admitted(false, guest, nil)
+	if _, err := r.try(t, guest, books, nil); err == nil { // so the daemon has heard of it
+		t.Error("a guest is admitted")
+	}
+	b.on(screens()[0])
+	b.act("#/targets", "create-target", "")
+	b.write(strings.TrimPrefix(target, authority)) // the rest is proposed
+	b.put("alias", "for visitors")
+	b.shoot("create-target")
+	b.submit()
+	b.closed()
+	admitted(true, guest, nil) // from this host
+
+	b.on(screens()[1])
+	b.act("#/targets", "admit", target)
+	b.await("the initiator that was refused", fmt.Sprintf(`document.querySelector("#strangers option")?.value === %q`, guest))
+	b.write("visitors")
+	b.put("initiators", guest+", "+cluster)
+	b.tabTo("dialog[open] summary")
+	b.press(" ")
+	b.put("user", "vera")
+	b.put("secret", secret)
+	b.shoot("admit")
+	b.submit()
+	b.closed()
+	b.await("the rule", `document.querySelector("main").innerText.includes("CHAP as vera")`)
+	admitted(true, guest, &initiator.CHAP{User: "vera", Secret: "a secret of the guest"})
+	admitted(false, guest, nil)
+	admitted(false, clerk, nil)
+
+	b.act("#/targets", "delete-rule", "visitors")
+	b.submit()
+	b.closed()
+	admitted(true, clerk, nil)
+	b.act("#/targets", "delete-target", target)
+	b.typed(target)
+	b.closed()
+	b.await("a list without it", `!document.querySelector("main").innerText.includes("parlour") && document.querySelector("main").innerText.includes("books")`)
+	admitted(false, clerk, nil)
+	if list, err := r.Targets(t.Context()); err != nil || len(list) != 2 {
+		t.Errorf("the targets are %+v, %v", list, err)
+	}
 }

@@ -50,6 +50,10 @@ func TestPage(t *testing.T) {
 		{"DeleteSnapshot", testSnapshotRemoval, nil},
 		{"LogOutSession", testSessionLogout, nil},
 		{"CancelJob", testJobCancel, []string{`network: .*(409|422)`}},
+		{"FaultsAndRecovery", testFaults, []string{`network: .*400`}},
+		{"AccessState", testAccessState, nil},
+		{"HideShrinkDefragmentShow", testImage, []string{`network: .*4(09|22)`}},
+		{"TargetsAndRules", testTargets, nil},
 		{"EveryView", testViews, nil},
 		{"ChartsMove", testCharts, nil},
 		{"ClearReservation", testReservation, nil},
@@ -181,6 +185,13 @@ func testRefusal(t *testing.T, r *rig, b *tab) {
 	b.shoot("refused")
 	b.press(kb.Escape)
 	b.await("the end of the dialog", `!document.querySelector("#dialogs dialog") && document.activeElement?.dataset.action === "create-lun"`)
+
+	b.act("#/luns/vmstore", "delete-lun", "vmstore") // stands in the configuration file
+	if text := eval[string](b, `document.querySelector("dialog[open]").innerText`); !strings.Contains(text, r.dir+"/san.toml:") {
+		t.Errorf("where the LUN is to be taken out is said in %q", text)
+	}
+	b.press(kb.Enter)
+	b.closed()
 }
 
 func testViews(t *testing.T, r *rig, b *tab) {
@@ -258,6 +269,7 @@ func testReservation(t *testing.T, r *rig, b *tab) {
 }
 
 func testReadOnly(t *testing.T, r *rig, b *tab) {
+	b.on(screens()[0])
 	b.visit("#/", "Busiest LUNs")
 	testLeave(t, b)
 	b.enter(readToken)

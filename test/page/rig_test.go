@@ -40,6 +40,7 @@ type rig struct {
 	*admin.Client
 	t    *testing.T
 	url  string // of the page
+	dir  string // of its configuration
 	port int
 }
 
@@ -47,7 +48,7 @@ type rig struct {
 func start(t *testing.T) *rig {
 	t.Helper()
 	dir := t.TempDir()
-	r := &rig{t: t, port: daemon.FreePort(t)}
+	r := &rig{t: t, dir: dir, port: daemon.FreePort(t)}
 	plane := daemon.FreePort(t)
 	r.url = fmt.Sprintf("http://127.0.0.1:%d/", plane)
 	for name, text := range map[string]string{
@@ -82,6 +83,12 @@ size = "8MiB"
 name = "ledger"
 store = "tank"
 size = "4MiB"
+[[lun]]
+name = "brittle"
+store = "tank"
+size = "4MiB"
+[[lun.layer]]
+kind = "fault"
 [[target]]
 name = %q
 alias = "the cluster"
@@ -91,7 +98,7 @@ label = "cluster nodes"
 initiators = [%q, %q]
 [[target]]
 name = %q
-luns = { 0 = "ledger" }
+luns = { 0 = "ledger", 5 = "brittle" }
 [[target.rule]]
 initiators = [%q]
 `, plane, r.port, daemon.Target, worker, cluster, books, clerk),
@@ -113,16 +120,23 @@ initiators = [%q]
 // login opens a session.
 func (r *rig) login(t *testing.T, who, target string) *initiator.Connection {
 	t.Helper()
+	c, err := r.try(t, who, target, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// try opens a session, if that is allowed.
+func (r *rig) try(t *testing.T, who, target string, chap *initiator.CHAP) (*initiator.Connection, error) {
+	t.Helper()
 	c, err := initiator.Dial(fmt.Sprintf("127.0.0.1:%d", r.port), initiator.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	if err := c.Login(initiator.Login{InitiatorName: who, TargetName: target, SessionType: "Normal", ISID: initiator.RandomISID(), Keys: []iscsi.KeyValue{
-		{Key: "InitialR2T", Value: "No"}, {Key: "ImmediateData", Value: "Yes"}}}); err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return c, c.Login(initiator.Login{InitiatorName: who, TargetName: target, SessionType: "Normal", ISID: initiator.RandomISID(), CHAP: chap, Keys: []iscsi.KeyValue{
+		{Key: "InitialR2T", Value: "No"}, {Key: "ImmediateData", Value: "Yes"}}})
 }
 
 // work reads and writes the first MiBs of a LUN until the test ends, at a pace that leaves the processors to the browser.

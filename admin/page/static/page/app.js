@@ -1,7 +1,13 @@
 // The page: which view is shown, and what is asked for while it is.
 import { post } from "./api.js";
 import { draw, repaint } from "./chart.js";
-import { actions, say } from "./dialogs.js";
+import { actions as onJob } from "./actions/job.js";
+import { actions as onLUN } from "./actions/lun.js";
+import { actions as onReservation } from "./actions/reservation.js";
+import { actions as onSession } from "./actions/session.js";
+import { actions as onSnapshot } from "./actions/snapshot.js";
+import { actions as onTarget } from "./actions/target.js";
+import { say } from "./dialog.js";
 import { html, render } from "./dom.js";
 import { ago } from "./format.js";
 import { concerns } from "./health.js";
@@ -143,7 +149,8 @@ app.addEventListener("submit", async (e) => {
   }
 });
 
-const own = {
+const actions = {
+  ...onLUN, ...onSnapshot, ...onTarget, ...onSession, ...onReservation, ...onJob,
   theme: () => {
     const next = dark() ? "light" : "dark";
     document.documentElement.dataset.theme = next;
@@ -173,8 +180,7 @@ document.addEventListener("click", (e) => {
   if (sheet?.open && (e.target.closest("#more a") || e.target === sheet)) sheet.close();
   const pressed = e.target.closest("[data-action]");
   if (!pressed) return;
-  const act = own[pressed.dataset.action] || actions[pressed.dataset.action];
-  if (act) act(pressed.dataset.name, pressed.dataset.more);
+  actions[pressed.dataset.action]?.(pressed.dataset.name, pressed.dataset.more);
 });
 
 document.addEventListener("input", (e) => {

@@ -40,3 +40,6 @@ export const clock = (when) => new Date(when).toLocaleTimeString([], { hour: "2-
 
 // Of an iSCSI name the end tells most: iqn.2026-11.org.example:vmstore is vmstore.
 export const shortName = (name) => (name.split(":").slice(1).join(":") || name);
+
+// A warning about an object that was made at run time need not say in which file of the daemon's it is kept.
+export const placeless = (warning) => warning.replace(/^\/\S*\/config\.d\/\S+:\d+: (\S+: )?/, "");

@@ -1,5 +1,5 @@
 // What needs the operator, in words; nothing else.
-import { ago, plural } from "./format.js";
+import { ago, placeless, plural } from "./format.js";
 import { state } from "./state.js";
 
 const recent = (when, minutes) => Date.now() - new Date(when) < minutes * 60000;
@@ -28,7 +28,9 @@ export function concerns() {
   if (errors.length) add("warn", `${plural(errors.length, "error")} in the last hour`, errors[errors.length - 1].message, "#/events");
   const dropped = state.events.filter((e) => e.kind === "session-lost" && recent(e.time, 15));
   if (dropped.length) add("warn", `${plural(dropped.length, "session was", "sessions were")} lost in the last 15 minutes`, `${dropped[dropped.length - 1].fields.initiator || "An initiator"}: ${dropped[dropped.length - 1].message}`, "#/events");
-  for (const w of s.warnings || []) add("note", "Probably not meant in the configuration", w, "");
+  const refused = state.events.filter((e) => e.kind === "login-refused" && recent(e.time, 15));
+  if (refused.length) add("note", `${plural(refused.length, "login was", "logins were")} refused in the last 15 minutes`, `${refused[refused.length - 1].fields.initiator || "An initiator"}: ${refused[refused.length - 1].message}`, "#/events");
+  for (const w of s.warnings || []) add("note", "Probably not meant in the configuration", placeless(w), "");
   const order = ["bad", "warn", "note"];
   return list.sort((a, b) => order.indexOf(a.grade) - order.indexOf(b.grade));
 }

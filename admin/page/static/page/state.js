@@ -11,7 +11,7 @@ export const state = {
   reservations: null, // GET /reservations
   snapshots: null,    // GET /snapshots
   access: null,       // { targets, rules }: the configuration of who is admitted
-  lun: null,          // GET /luns/{lun} of the one that is looked at
+  lun: null,          // GET /luns/{lun} of the one that is looked at; broken: GET /luns/{lun}/faults, where it can break
   map: null,          // GET /luns/{lun}/map of it
   events: [],         // from the oldest
   lost: 0,            // events that were not kept
@@ -51,7 +51,7 @@ export async function identify() {
 
 async function ask(path, put) {
   try {
-    put(await get(path));
+    await put(await get(path));
     state.failure = "";
     state.heardAt = Date.now();
   } catch (e) {
@@ -67,7 +67,10 @@ async function ask(path, put) {
 export const askStatus = () => ask("/status", (v) => { state.status = v; });
 export const askReservations = () => ask("/reservations", (v) => { state.reservations = v; });
 export const askSnapshots = () => ask("/snapshots", (v) => { state.snapshots = v; });
-export const askLUN = (name) => ask(`/luns/${part(name)}`, (v) => { state.lun = v || { name, gone: true }; });
+export const askLUN = (name) => ask(`/luns/${part(name)}`, async (v) => {
+  if (v?.layers.includes("fault")) v.broken = await get(`/luns/${part(name)}/faults`);
+  state.lun = v || { name, gone: true };
+});
 export const askMap = (name) => ask(`/luns/${part(name)}/map?cells=1024`, (v) => { state.map = v && { ...v, name }; });
 export async function askAccess() {
   let targets = [], rules = [];

@@ -1,5 +1,6 @@
+import { recoveries } from "../actions/lun.js";
 import { html } from "../dom.js";
-import { bytes, duration, latency, percent, rate } from "../format.js";
+import { bytes, duration, latency, percent, plural, rate } from "../format.js";
 import { icon } from "../icons.js";
 import { bar, button, chart, fullName, iqn, jobCard, page, pill, table, time, waiting } from "../parts.js";
 import { state } from "../state.js";
@@ -22,12 +23,21 @@ export function view(name) {
     ${split(name)}
     ${snapshots(name)}
     <div class="grid two">${shownBy(d)}${facts(d)}</div>
+    ${broken(d)}
     ${paths(d)}`)}`;
 }
 
 function troubles(d) {
-  const list = [...(d["not-ready"] ? [["bad", "It does not serve", d["not-ready"]]] : []), ...(d.alerts || []).map((a) => ["bad", "It needs you", a]), ...(d.faults || []).map((f) => ["note", "A fault is in force on purpose", f])];
-  return list.length ? html`<ul class="card concerns alone">${list.map(([grade, head, text]) => html`<li class="${grade}">${icon(grade)}<div><h3>${head}</h3><p>${text}</p></div></li>`)}</ul>` : "";
+  const list = [...(d["not-ready"] ? [["bad", "It does not serve", d["not-ready"]]] : []), ...(d.alerts || []).map((a) => ["bad", "It needs you", a])];
+  return list.length ? html`<ul class="card concerns alone">${list.map(([grade, head, text], i) => html`<li class="${grade}">${icon(grade)}<div><h3>${head}</h3><p>${text}</p>
+    ${i === 0 && d.recovery ? button("recover", recoveries[d.recovery][0], { name: d.name, data: d.recovery, kind: "small danger" }) : ""}</div></li>`)}</ul>` : "";
+}
+
+// broken is what goes wrong in a LUN on purpose, where it can.
+function broken(d) {
+  if (!d.broken) return "";
+  return html`<section class="card list" aria-labelledby="faults"><div class="cardhead"><h2 id="faults">Faults on purpose</h2>${button("faults", "Set faults", { name: d.name, kind: "small" })}</div>
+    ${d.broken.length ? html`<ul class="rows">${d.broken.map((f) => html`<li><code>${f.fault}</code><span class="dim">struck ${f.struck} of ${plural(f.met, "call")}</span></li>`)}</ul>` : html`<p class="quiet">None is in force: it is sound.</p>`}</section>`;
 }
 
 // picture is what of the LUN is allocated, cell by cell, from its first block to its last.
@@ -35,13 +45,16 @@ function picture(d) {
   const m = state.map && state.map.name === d.name ? state.map : null;
   const share = d.allocated >= 0 ? percent(d.allocated, d.size) : "";
   return html`<section class="card picture" aria-labelledby="picture"><div class="cardhead"><h2 id="picture">What is allocated</h2>
-    <p class="dim">${d.allocated >= 0 ? html`<b>${bytes(d.allocated)}</b> of ${bytes(d.size)}, ${share}` : "its store does not tell"}</p></div>
+    <p class="dim">${d.allocated >= 0 ? html`<b>${bytes(d.allocated)}</b> of ${bytes(d.size)}, ${share}${d.shared > 0 ? `; up to ${bytes(d.shared)} of it shared with others` : ""}` : "its store does not tell"}</p>${fits(d) ? html`<div class="actions">${button("shrink", "Shrink", { name: d.name, kind: "small" })}${button("defragment", "Defragment", { name: d.name, kind: "small" })}</div>` : ""}</div>
     ${bar(`${share} of the LUN is allocated`, [d.size && d.allocated > 0 ? d.allocated / d.size : 0, "images"])}
     <canvas class="cells" data-keep data-key="cells-${d.name}" data-map="${d.name}" role="img" aria-label="The map is being drawn"></canvas>
     <p class="maplabel dim"><span>block 0</span><span data-keep class="pointed" aria-hidden="true"></span><span>${bytes(d.size)}</span></p>
     <ul class="keys"><li><i class="cell0"></i>nothing</li><li><i class="cell1"></i>a part</li><li><i class="cell2"></i>all mapped</li><li><i class="anchored"></i>anchored: space without data</li>
     <li class="last dim">${m && m.cell ? `${bytes(m.cell)} a cell` : ""}${m && !m.told ? "; this store does not tell, so all is taken for mapped" : ""}${m && m.estimated ? "; very many pieces: estimated" : ""}${d.extents >= 0 ? `; ${d.extents} ${d.extents === 1 ? "extent" : "extents"} on the disk` : ""}</li></ul></section>`;
 }
+
+// fits tells whether the image of a LUN can be made smaller or moved: the daemon says why not, where it cannot now.
+const fits = (d) => d.kind === "file" && d.size > 0 && !d.readonly;
 
 // split is where the time of a command goes, over the last seconds.
 function split(name) {
@@ -73,18 +86,19 @@ export function snapshotTable(list, withLUN) {
 function shownBy(d) {
   return html`<section class="card list" aria-labelledby="shown"><div class="cardhead"><h2 id="shown">Shown to</h2>${button("map", "Show to a target", { name: d.name, kind: "small" })}</div>
     ${d.maps.length ? html`<ul class="rows tall">${d.maps.map((m) => html`<li data-key="${m.target}/${m.number}"><div><p>LUN ${m.number} of ${fullName(m.target)}</p>
-      ${d.sessions.filter((s) => s.target === m.target).map((s) => html`<p class="dim">session ${s.tsih}: ${iqn(s.initiator)}</p>`)}</div></li>`)}</ul>` : html`<p class="quiet">No target shows it: no initiator can see it.</p>`}</section>`;
+      ${d.sessions.filter((s) => s.target === m.target).map((s) => html`<p class="dim">session ${s.tsih}: ${iqn(s.initiator)}</p>`)}</div>${button("unmap", "Hide", { name: d.name, data: m.target, kind: "small", title: `Hide it from ${m.target}` })}</li>`)}</ul>` : html`<p class="quiet">No target shows it: no initiator can see it.</p>`}</section>`;
 }
 
 function facts(d) {
   const rows = [["Serial", html`<code>${d.serial}</code>`], ["NAA", html`<code>${d.naa}</code>`], ["Image", d.path ? html`<code class="name">${d.path}</code>` : "none"],
     ["Blocks", `${d["block-size"]} bytes${d["physical-block-size"] ? `, aligned to ${d["physical-block-size"]}` : ""}`], ["Write cache", d["write-cache"] ? "on: a flush makes writes durable" : "off: every write is durable"],
-    ["Free below", bytes(d.free)], ["The store can", d.features || "nothing of its own"]];
+    ["Free below", bytes(d.free)], ["The store can", d.features || "nothing of its own"], ...(d.layers.length ? [["Layers", d.layers.join(", ")]] : [])];
   return html`<section class="card list" aria-labelledby="facts"><div class="cardhead"><h2 id="facts">Identity and settings</h2></div><dl>${rows.map(([k, v]) => html`<div><dt>${k}</dt><dd>${v}</dd></div>`)}</dl></section>`;
 }
 
 function paths(d) {
   if (!(d.paths || []).length) return "";
-  return html`<section aria-labelledby="paths"><h2 class="section" id="paths">Paths</h2>${table("Paths", [{ name: "Target port group" }, { name: "Target" }, { name: "Portal group", kind: "number" }, { name: "Access state" }],
-    d.paths.map((p) => ({ key: `${p.group}/${p.target}`, cells: [html`<span class="strong">${p.group}</span>`, iqn(p.target), p["portal-group"], html`${pill({ optimized: "good", "non-optimized": "note" }[p.state] || "warn", p.state)}${p.preferred ? " preferred" : ""}`] })))}</section>`;
+  return html`<section aria-labelledby="paths"><h2 class="section" id="paths">Paths</h2>${table("Paths", [{ name: "Target port group" }, { name: "Target" }, { name: "Portal group", kind: "number" }, { name: "Access state" }, { hidden: "Actions", kind: "acts" }],
+    d.paths.map((p) => ({ key: `${p.group}/${p.target}`, cells: [html`<span class="strong">${p.group}</span>`, iqn(p.target), p["portal-group"], html`${pill({ optimized: "good", "non-optimized": "note" }[p.state] || "warn", p.state)}${p.preferred ? " preferred" : ""}`,
+      button("access-state", "Change", { name: d.name, data: p.group, kind: "small", title: `Change the access state of group ${p.group}` })] })))}</section>`;
 }

@@ -9,12 +9,12 @@ export const title = "Overview";
 
 export function view() {
   if (!state.status) return page(title, "", null, waiting);
-  const s = state.status;
+  const served = (state.status.luns || []).length > 0;
   return page(title, "", button("create-lun", "Create LUN", { kind: "primary", sign: "plus" }), html`
     ${health()}
-    ${(s.luns || []).length === 0 ? empty("lun", "No LUN yet", mayWrite() ? "A LUN is a disk that initiators see. Make one, and show it to a target." : "A LUN is a disk that initiators see. Nobody has made one.", "") : html`
-    <section class="grid charts" aria-label="Load">${chart("throughput", "all")}${chart("iops", "all")}${chart("latency", "all")}${busiest()}</section>`}
-    ${space()}
+    ${served ? "" : empty("lun", "No LUN yet", mayWrite() ? "A LUN is a disk that initiators see. Make one, and show it to a target." : "A LUN is a disk that initiators see. Nobody has made one.", "")}
+    <div class="grid fit">${served ? busiest() : ""}${space()}</div>
+    ${served ? html`<section class="grid charts three" aria-label="Load">${chart("throughput", "all")}${chart("iops", "all")}${chart("latency", "all")}</section>` : ""}
     <div class="grid two">${jobs()}${news()}</div>`);
 }
 
@@ -42,17 +42,16 @@ function space() {
     if (!seen.has(id)) seen.set(id, { f, stores: [], unknown: s.unknown });
     seen.get(id).stores.push(s);
   }
-  if (!seen.size) return "";
-  return html`<section aria-labelledby="space"><h2 class="section" id="space">Space</h2><div class="grid fit">${[...seen].map(([id, { f, stores, unknown }]) => {
+  return [...seen].map(([id, { f, stores, unknown }]) => {
     const names = stores.map((s) => s.name || s.path).join(", ");
-    if (unknown || !f?.capacity) return html`<div class="card space" data-key="${id}"><h3>${names}</h3><p class="dim">${unknown || "Nothing is known of its file system."}</p></div>`;
+    if (unknown || !f?.capacity) return html`<section class="card space" data-key="${id}" aria-label="Space: ${names}"><div class="cardhead"><h2>Space: ${names}</h2></div><p class="dim">${unknown || "Nothing is known of its file system."}</p></section>`;
     const other = Math.max(f.capacity - f.available - f.allocated, 0), tight = stores.some((s) => s["space-threshold"] > 0 && (1 - f.available / f.capacity) * 100 >= s["space-threshold"]) || f.available < f.capacity * 0.05;
-    return html`<div class="card space" data-key="${id}"><div class="cardhead"><h3>${names}</h3><p class="dim">${stores[0].path}</p></div>
+    return html`<section class="card space" data-key="${id}" aria-label="Space: ${names}"><div class="cardhead"><h2>Space: ${names}</h2><p class="dim">${stores[0].path}</p></div>
       <p class="big">${bytes(f.available)} <span class="dim">free of ${bytes(f.capacity)}</span></p>
       ${bar(`${percent(f.capacity - f.available, f.capacity)} of ${names} is in use`, [f.allocated / f.capacity, tight ? "images tight" : "images"], [other / f.capacity, "other"])}
       <ul class="keys"><li><i class="images ${tight ? "tight" : ""}"></i>images ${bytes(f.allocated)}</li><li><i class="other"></i>other files ${bytes(other)}</li><li><i class="free"></i>free ${bytes(f.available)}</li></ul>
-      <p class="dim">${bytes(f.promised)} ${f.promised === 1 ? "is" : "are"} promised to images${f.ratio > 1 ? html`: ${f.ratio.toFixed(1)} times what there is` : ""}.</p></div>`;
-  })}</div></section>`;
+      <p class="dim">${bytes(f.promised)} ${f.promised === 1 ? "is" : "are"} promised to images${f.ratio > 1 ? html`: ${f.ratio.toFixed(1)} times what there is` : ""}.</p></section>`;
+  });
 }
 
 function jobs() {
