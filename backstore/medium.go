@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -32,6 +33,7 @@ var zeroPage [zeroChunk]byte
 //   - What would change a read-only store fails with ErrReadOnly.
 //   - Once a sync has failed every later one fails, and so does all that would change
 //     a byte, with ErrLost and the first cause: see Trust. What is there can be read.
+//   - What a signal has cut short (EINTR) is done again.
 //   - Every error is a *Error that names the first byte that failed, but for
 //     ErrWouldBlock, which comes as itself.
 //
@@ -119,6 +121,14 @@ func (m *Medium) ReadAt(p []byte, off int64) (int, error) {
 	if n == len(p) {
 		return n, nil // io.ReaderAt may add io.EOF to a whole read
 	}
+	for tries := 0; interrupted(err, &tries) && n < len(p); {
+		var more int
+		more, err = m.store.ReadAt(p[n:], off+int64(n))
+		n += more
+	}
+	if n == len(p) {
+		return n, nil
+	}
 	if err == nil || err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
@@ -174,6 +184,9 @@ func (m *Medium) WriteAt(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	n, err := m.store.WriteAt(p, off)
+	for tries := 0; interrupted(err, &tries); {
+		n, err = m.store.WriteAt(p, off)
+	}
 	if err == nil && n == len(p) {
 		m.changed()
 		return n, nil
@@ -209,12 +222,18 @@ func (m *Medium) WriteThroughAt(p []byte, off int64) (int, error) {
 	}
 	if m.through != nil {
 		n, err := m.through.WriteThroughAt(p, off)
+		for tries := 0; interrupted(err, &tries); {
+			n, err = m.through.WriteThroughAt(p, off)
+		}
 		if errors.Is(err, ErrLost) {
 			m.Distrust(err)
 		}
 		return wrote(n, err, len(p), off)
 	}
 	n, err := m.store.WriteAt(p, off)
+	for tries := 0; interrupted(err, &tries); {
+		n, err = m.store.WriteAt(p, off)
+	}
 	if n, err = wrote(n, err, len(p), off); err != nil || !m.store.Geometry().Volatile {
 		return n, err
 	}
@@ -310,7 +329,11 @@ func (m *Medium) UnmapAt(off, length int64) error {
 	if length == 0 {
 		return nil
 	}
-	if err := m.unmapper.UnmapAt(off, length); err != nil {
+	err := m.unmapper.UnmapAt(off, length)
+	for tries := 0; interrupted(err, &tries); {
+		err = m.unmapper.UnmapAt(off, length)
+	}
+	if err != nil {
 		return failed("unmap", off, length, 0, err)
 	}
 	m.changed()
@@ -328,6 +351,9 @@ func (m *Medium) ZeroAt(off, length int64, unmap bool) error {
 	}
 	if m.zeroer != nil {
 		err := m.zeroer.ZeroAt(off, length, unmap)
+		for tries := 0; interrupted(err, &tries); {
+			err = m.zeroer.ZeroAt(off, length, unmap)
+		}
 		if err == nil {
 			m.changed()
 			return nil
@@ -401,6 +427,10 @@ func (m *Medium) CopyAt(off int64, from *Medium, fromOff, length int64) error {
 	}
 	if m.copier != nil {
 		err := m.copier.CopyAt(off, from.store, fromOff, length)
+		overlap := m.store == from.store && off < fromOff+length && fromOff < off+length
+		for tries := 0; !overlap && interrupted(err, &tries); {
+			err = m.copier.CopyAt(off, from.store, fromOff, length)
+		}
 		if err == nil {
 			m.changed()
 			return nil
@@ -509,6 +539,15 @@ func (m *Medium) admitWrite(op string, off, length int64) error {
 		return m.refuseLost(op)
 	}
 	return nil
+}
+
+// interrupted tells whether a signal has cut a call short (EINTR), so that it is to be
+// made again: what was done of it is done again. tries counts, for no store is asked
+// for ever. A sync is not asked again: it may have told of a loss, and forgotten it.
+func interrupted(err error, tries *int) bool {
+	const most = 100
+	*tries++
+	return err != nil && *tries <= most && errors.Is(err, syscall.EINTR) && !errors.Is(err, ErrLost)
 }
 
 // changed notes that something was changed, and is not durable yet. It is called when

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -167,6 +168,9 @@ func TestSparse_OutOfSpace(t *testing.T) {
 				}
 			}
 			t.Log(failure)
+			if err := backstore.Bind(s).ZeroAt(0, 2<<20, false); err != nil && !errors.Is(err, backstore.ErrNoSpace) {
+				t.Errorf("zeros: %v", err)
+			}
 			if _, err := s.WriteAt(p, 0); err != nil {
 				t.Errorf("an overwrite: %v", err)
 			}
@@ -183,6 +187,80 @@ func TestSparse_OutOfSpace(t *testing.T) {
 				t.Errorf("a write after UNMAP: %v", err)
 			}
 		})
+	}
+}
+
+// A write through that finds no space has lost nothing that was written before, also when
+// there is space again a moment later.
+func TestWriteThroughAt_SpaceComesAndGoes(t *testing.T) {
+	folder := fileSystem(t, "xfs", 320<<20)
+	s := open(t, file.Options{Path: filepath.Join(folder, "image"), Create: true, Size: size})
+	defer func() { _ = s.Close() }()
+	filler, err := os.Create(filepath.Join(folder, "room"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = filler.Close() }()
+	const room = 1 << 20
+	take := func() error { return unix.Fallocate(int(filler.Fd()), 0, 0, room) }
+	if err := take(); err != nil {
+		t.Fatal(err)
+	}
+	fillUp(t, folder)
+	stop := make(chan struct{})
+	var group sync.WaitGroup
+	defer group.Wait()
+	defer close(stop)
+	group.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_ = filler.Truncate(0)
+				_ = take()
+			}
+		}
+	})
+	p := make([]byte, 64<<10)
+	for full, ok, off := 0, 0, int64(0); full < 30 || ok == 0; off = (off + int64(len(p))) % size {
+		switch _, err := s.WriteThroughAt(p, off); {
+		case err == nil:
+			ok++
+		case !errors.Is(err, backstore.ErrNoSpace) || errors.Is(err, backstore.ErrLost):
+			t.Fatalf("after %d times without space and %d with some: %v", full, ok, err)
+		default:
+			full++
+		}
+		if err := s.UnmapAt(off, int64(len(p))); err != nil && !errors.Is(err, backstore.ErrNoSpace) {
+			t.Fatal(err) // XFS wants a few blocks to punch a hole
+		}
+	}
+	if err := s.Sync(); err != nil {
+		t.Error(err)
+	}
+}
+
+// But what finds no space below its file system, on a thin volume say, is lost.
+func TestWriteThroughAt_NoSpaceBelow(t *testing.T) {
+	folder := fileSystem(t, "ext4", 64<<20)
+	disk := filepath.Join(folder, "disk")
+	if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, 96<<20)); err != nil {
+		t.Fatal(err)
+	}
+	thin := loopdevice.New(t, loopdevice.Options{File: disk, Direct: true}) // else it says EIO
+	s := open(t, file.Options{Path: filepath.Join(loopdevice.Format(t, thin, "ext4", "-O", "^has_journal"), "image"), Create: true, Size: 64 << 20})
+	defer func() { _ = s.Close() }()
+	var err error
+	p := make([]byte, 1<<20)
+	for off := int64(0); err == nil && off < 64<<20; off += int64(len(p)) {
+		_, err = s.WriteThroughAt(p, off)
+	}
+	if !errors.Is(err, backstore.ErrNoSpace) || !errors.Is(err, backstore.ErrLost) {
+		t.Fatalf("of a volume without space: %v", err)
+	}
+	if err := s.Sync(); !errors.Is(err, backstore.ErrLost) {
+		t.Errorf("the Sync after a lost write: %v", err)
 	}
 }
 

@@ -35,18 +35,62 @@ func (s *Store) ZeroAt(off, length int64, unmap bool) error {
 	if unmap && s.geometry.Unmap > 0 {
 		return s.fallocate("zero", unix.FALLOC_FL_PUNCH_HOLE, off, length)
 	}
-	if s.provisioning == Fixed && s.fileSystem != unix.EXT4_SUPER_MAGIC {
-		// XFS frees the range and allocates it again; between the two others
-		// may take the space that was promised. ext4 converts it in place.
+	switch {
+	case s.fileSystem == unix.XFS_SUPER_MAGIC:
+		return s.zeroByExtent(off, length)
+	case s.provisioning == Fixed && s.fileSystem != unix.EXT4_SUPER_MAGIC:
+		// Others may take other blocks for those that are promised. ext4 marks
+		// the same ones as unwritten.
 		return errors.ErrUnsupported
 	}
 	err := s.fallocate("zero", unix.FALLOC_FL_ZERO_RANGE, off, length)
-	if s.provisioning == Fixed && errors.Is(err, backstore.ErrNoSpace) {
+	if errors.Is(err, backstore.ErrNoSpace) {
 		// Converting a part of an extent makes more extents, and on a full file
-		// system there is no room to note them. Writing zeros needs none.
+		// system there is no room to note them. Writing zeros needs none where the
+		// image has blocks, and where it has none tells which is the first.
 		return errors.ErrUnsupported
 	}
 	return err
+}
+
+// zeroByExtent fills a range with zeros: what has data is written, what has none is
+// allocated, unless it is already. XFS has FALLOC_FL_ZERO_RANGE, but that gives the blocks
+// of the range up before it takes others: on a full disk, or beside somebody who is
+// quicker, they are lost.
+func (s *Store) zeroByExtent(off, length int64) error {
+	for end := off + length; off < end; {
+		e, err := s.ExtentAt(off, end-off)
+		if err != nil {
+			return errors.ErrUnsupported // whoever writes the zeros will hear what is wrong
+		}
+		write := e.State == backstore.Mapped
+		if !write {
+			err = s.fallocate("zero", 0, off, e.Length)
+			write = errors.Is(err, backstore.ErrNoSpace) // which is the first block without?
+		}
+		if write {
+			err = s.writeZeros(off, e.Length)
+		}
+		if err != nil {
+			return err
+		}
+		off = e.End()
+	}
+	return nil
+}
+
+// zeroPage is what writeZeros writes. Nothing ever writes to it.
+var zeroPage [256 << 10]byte
+
+func (s *Store) writeZeros(off, length int64) error {
+	for end := off + length; off < end; {
+		n, err := s.WriteAt(zeroPage[:min(end-off, int64(len(zeroPage)))], off)
+		if err != nil {
+			return err
+		}
+		off += int64(n)
+	}
+	return nil
 }
 
 func (s *Store) fallocate(op string, mode uint32, off, length int64) error {

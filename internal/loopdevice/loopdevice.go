@@ -15,6 +15,7 @@ type Options struct {
 	File     string // what is under it; it exists
 	Sector   int    // bytes; 0: 512
 	ReadOnly bool
+	Direct   bool // what is under it is used without the page cache: errors come as they are
 }
 
 // New makes a loop device and returns its path. It goes away with the test.
@@ -36,6 +37,9 @@ func New(t testing.TB, o Options) string {
 	config := unix.LoopConfig{Fd: uint32(f.Fd()), Size: uint32(max(o.Sector, 512))}
 	if o.ReadOnly {
 		config.Info.Flags = unix.LO_FLAGS_READ_ONLY
+	}
+	if o.Direct {
+		config.Info.Flags |= unix.LO_FLAGS_DIRECT_IO
 	}
 	for {
 		number, err := unix.IoctlRetInt(control, unix.LOOP_CTL_GET_FREE)

@@ -74,7 +74,11 @@ func (d *Device) compareThenWrite(c *scsi.Command, m *backstore.Medium, held, ne
 	if err := aborted(c); err != nil {
 		return err
 	}
-	return d.writeWhole(m, next, off, fua)
+	err := d.writeWhole(m, next, off, fua)
+	if err != nil { // who tries again compares with what was there: no part of next is to stay
+		_, _ = m.WriteAt(held, off)
+	}
+	return err
 }
 
 // writeWhole writes p, durably if FUA or the caching mode page ask for that.

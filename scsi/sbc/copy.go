@@ -2,6 +2,7 @@ package sbc
 
 import (
 	"encoding/binary"
+	"errors"
 	"slices"
 
 	"github.com/isantarget/isantarget/backstore"
@@ -240,7 +241,7 @@ func (p copyOfPiece) copy() error {
 	from, to := source.medium.Load(), target.medium.Load()
 	switch {
 	case from == nil:
-		return source.notReady()
+		return sourceError{source.notReady()}
 	case to == nil:
 		return target.notReady()
 	}
@@ -252,7 +253,7 @@ func (p copyOfPiece) copy() error {
 		if holes {
 			e, err := from.ExtentAt(p.from.Offset+at, n)
 			if err != nil {
-				return source.readError(from, err, p.from.Offset+at)
+				return sourceError{source.readError(from, err, p.from.Offset+at)}
 			}
 			n, hole = e.Length, e.State != backstore.Mapped
 		}
@@ -273,9 +274,29 @@ func (p copyOfPiece) part(from, to *backstore.Medium, at, n int64, hole bool) er
 	}
 	err := to.CopyAt(off, from, p.from.Offset+at, n)
 	if failed, ok := err.(*backstore.Error); ok && failed.Op == "copy from" {
-		return source.readError(from, err, p.from.Offset+at)
+		return sourceError{source.readError(from, err, p.from.Offset+at)}
 	}
 	return target.writeError(to, err, off)
+}
+
+// A sourceError is of the unit that is copied from: a block that it names is one there.
+type sourceError struct{ error }
+
+// Unwrap is the error of that unit.
+func (e sourceError) Unwrap() error { return e.error }
+
+// ofTarget is err as the unit that is copied to tells it: of another one it can only say
+// that it failed, or cannot be reached.
+func ofTarget(err error) error {
+	var source sourceError
+	if !errors.As(err, &source) {
+		return err
+	}
+	var sense *scsi.Sense
+	if errors.As(err, &sense) && sense.Key == scsi.KeyNotReady {
+		return &scsi.Sense{Key: scsi.KeyCopyAborted, Code: scsi.ASCCopyTargetDeviceNotReachable}
+	}
+	return &scsi.Sense{Key: scsi.KeyCopyAborted, Code: scsi.ASCThirdPartyDeviceFailure}
 }
 
 // tokenLimits are what VPD page 8Fh tells.

@@ -20,23 +20,30 @@ type copyRig struct {
 
 func newCopyRig(t testing.TB, n int, change func(i int, o *Options, s *recorder)) *copyRig {
 	t.Helper()
-	cr := &copyRig{}
-	units := map[scsi.LUN]*scsi.LogicalUnit{}
-	for i := range n {
-		r := newRig(t, func(o *Options, s *recorder) {
+	rigs := make([]*rig, n)
+	for i := range rigs {
+		rigs[i] = newRig(t, func(o *Options, s *recorder) {
 			if change != nil {
 				change(i, o, s)
 			}
 		})
+	}
+	return joinRigs(t, rigs...)
+}
+
+// joinRigs makes one of some rigs, LUN 0 on.
+func joinRigs(t testing.TB, rigs ...*rig) *copyRig {
+	t.Helper()
+	cr := &copyRig{rig: rigs[0], rigs: rigs}
+	units := map[scsi.LUN]*scsi.LogicalUnit{}
+	for i, r := range rigs {
 		var err error
 		if r.unit, err = scsi.NewLogicalUnit(scsi.Identity{Name: fmt.Sprint(i), Serial: fmt.Sprintf("copy%d", i)}, r.device, nil); err != nil {
 			t.Fatal(err)
 		}
 		r.unit.Report = func(err error) { t.Errorf("the unit reports: %v", err) }
-		cr.rigs = append(cr.rigs, r)
 		units[scsi.NewLUN(i)] = r.unit
 	}
-	cr.rig = cr.rigs[0]
 	cr.all = scsi.NewUnitMap(spc.NewAbsent("0"), units)
 	cr.nexus = cr.join("iqn.2026-11.test:one")
 	return cr

@@ -13,12 +13,12 @@ import (
 	"github.com/isantarget/isantarget/scsi"
 )
 
-// A rig is a device in its logical unit, upon a store that keeps a diary.
+// A rig is a device in its logical unit, mostly upon a store that keeps a diary.
 type rig struct {
 	t      testing.TB
 	unit   *scsi.LogicalUnit
 	device *Device
-	store  *recorder
+	store  *recorder // nil: another one
 	nexus  *scsi.Nexus
 	blocks uint64
 	tag    atomic.Uint32
@@ -35,12 +35,20 @@ func newRig(t testing.TB, change func(*Options, *recorder)) *rig {
 	if change != nil {
 		change(&o, store)
 	}
-	o.Medium = backstore.Bind(store)
+	r := newRigUpon(t, backstore.Bind(store), o)
+	r.store = store
+	return r
+}
+
+// newRigUpon makes a rig upon any medium.
+func newRigUpon(t testing.TB, m *backstore.Medium, o Options) *rig {
+	t.Helper()
+	o.Medium = m
 	device, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, device: device, store: store, blocks: uint64(store.size) / uint64(o.BlockSize)}
+	r := &rig{t: t, device: device, blocks: uint64(m.Geometry().Size) / uint64(o.BlockSize)}
 	r.unit, err = scsi.NewLogicalUnit(scsi.Identity{Name: "test", Serial: "0123456789abcdef"}, device, nil)
 	if err != nil {
 		t.Fatal(err)

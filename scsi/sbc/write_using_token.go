@@ -142,7 +142,7 @@ func (w *tokenWrite) fill(j copyJob, e scsi.Extent) error {
 		from := w.next(e.Blocks)
 		length := int64(from.Blocks) << d.blockShift
 		if err := j.copy(spc.CopyExtent{Unit: w.creator, Offset: d.offset(from.LBA)}, to, length); err != nil {
-			return err
+			return ofTarget(err)
 		}
 		w.skip += from.Blocks
 		e.Blocks -= from.Blocks

@@ -1,6 +1,7 @@
 package descriptor
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
 
@@ -96,13 +97,24 @@ func (d *Descriptor) WriteThroughAt(p []byte, off int64) (int, error) {
 		return d.writeThenSync(p, off)
 	}
 	// Was it the write that failed, which is this caller's affair alone, or the
-	// sync after it, which may have told of the loss of other writes? If the
-	// bytes can be written without a sync, it was the sync.
-	if _, again := d.writeOn(d.fd, p, off, 0); again == nil {
+	// sync after it, which may have told of the loss of other writes?
+	if d.lostBy(p, off, err) {
 		_ = d.rememberFailure("write through", err)
 		n, err = 0, fmt.Errorf("%w: %w", backstore.ErrLost, err)
 	}
 	return n, failed("write through", off, len(p), n, err)
+}
+
+// lostBy tells whether it was the sync of a write with RWF_DSYNC that failed with err.
+func (d *Descriptor) lostBy(p []byte, off int64, err error) bool {
+	if backstore.Meaning(err) == backstore.ErrNoSpace {
+		// Space comes and goes, and a lack of it at the sync is one that was met when
+		// something was written back: every description hears of that.
+		return errors.Is(d.Sync(), backstore.ErrLost)
+	}
+	// If the bytes can be written without a sync, it was the sync.
+	_, err = d.writeOn(d.fd, p, off, 0)
+	return err == nil
 }
 
 // writeThenSync is WriteThroughAt by other means.
