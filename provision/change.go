@@ -28,10 +28,11 @@ type change struct {
 	next    *running
 	renewal *renewal // nil: the plan decides what changes
 
-	bound    []portal // portals that are new
-	beside   Step     // of the companion; nil: none
-	opened   []*unit  // units that are new
-	altered  []*unit  // units that run, but are wanted otherwise
+	leaveAt  time.Time // zero: nothing has hung yet after it was not wanted any more
+	bound    []portal  // portals that are new
+	beside   Step      // of the companion; nil: none
+	opened   []*unit   // units that are new
+	altered  []*unit   // units that run, but are wanted otherwise
 	ids      [][]uint16
 	warnings []string
 	changes  []string // what has been done, in words
@@ -70,35 +71,73 @@ func (p *Provisioner) prepare(ctx context.Context, plan *plan, renewal *renewal)
 // errStuckOpen: who waited for stores to be opened waits no longer.
 var errStuckOpen = errors.New("provision: opening a store has not come to an end")
 
-// stuckBound is how long an open may go on after it is not wanted any more.
+// stuckBound is how long the opens of a change may go on after it is not wanted any more.
 const stuckBound = 5 * time.Second
 
-// openInTime is open, but for a store that hangs in being opened, on a server that does
-// not answer or a device that does not, when ctx ends: it is left alone, and what comes of
-// it later is discarded.
-func (c *change) openInTime(ctx context.Context) error {
-	opened := make(chan error, 1)
-	go func() { opened <- c.open(ctx) }()
+// within is do, but for one that hangs in a store, on a server that does not answer or a
+// device that does not, when ctx ends: it is left alone, and late gets what comes of it.
+func within[T any](ctx context.Context, c *change, do func() (T, error), late func(T, error)) (T, error) {
+	type outcome struct {
+		value T
+		err   error
+	}
+	ended := make(chan outcome, 1)
+	go func() {
+		value, err := do()
+		ended <- outcome{value, err}
+	}()
 	select {
-	case err := <-opened:
-		return err
+	case o := <-ended:
+		return o.value, o.err
 	case <-ctx.Done():
 	}
-	select {
-	case err := <-opened:
-		return err
-	case <-time.After(stuckBound):
+	if c.leaveAt.IsZero() {
+		c.leaveAt = time.Now().Add(stuckBound)
 	}
-	unbind(c.bound)
-	c.bound = nil
-	c.leave()
+	select {
+	case o := <-ended:
+		return o.value, o.err
+	case <-time.After(time.Until(c.leaveAt)):
+	}
 	go func() {
-		<-opened
+		o := <-ended
+		late(o.value, o.err)
+	}()
+	var none T
+	return none, fmt.Errorf("%w: %w", errStuckOpen, ctx.Err())
+}
+
+// openInTime is open within what ctx allows.
+func (c *change) openInTime(ctx context.Context) error {
+	left := make(chan struct{})
+	defer close(left)
+	discard := func(struct{}, error) {
+		<-left
 		if err := c.discard(); err != nil {
 			c.log.WithError(err).Warn("what took too long to open")
 		}
-	}()
-	return fmt.Errorf("%w: %w", errStuckOpen, ctx.Err())
+	}
+	_, err := within(ctx, c, func() (struct{}, error) { return struct{}{}, c.open(ctx) }, discard)
+	if errors.Is(err, errStuckOpen) {
+		unbind(c.bound)
+		c.bound = nil
+		c.leave()
+	}
+	return err
+}
+
+// newUnitInTime is newUnit within what wanted allows.
+func (c *change) newUnitInTime(wanted, ctx context.Context, l configs.LUN, hangBound time.Duration, how opening) (*unit, error) {
+	log := c.log.WithField("lun", l.Name)
+	discard := func(u *unit, err error) {
+		if err == nil {
+			err = u.discard()
+		}
+		if err != nil {
+			log.WithError(err).Warn("what took too long to open")
+		}
+	}
+	return within(wanted, c, func() (*unit, error) { return c.newUnit(ctx, l, c.next.state, hangBound, how) }, discard)
 }
 
 // foundation is what everything else stands on, and what cannot change.
@@ -302,34 +341,66 @@ func (c *change) reopen(ctx context.Context, u *unit) {
 	}
 	name := u.config.Name
 	l := c.plan.LUNs[slices.IndexFunc(c.plan.LUNs, func(l configs.LUN) bool { return l.Name == name })]
-	if l.Path == u.config.Path && u.medium != nil && u.image != nil && u.image.Lost() {
-		c.complain("LUN %q keeps its old settings: its image is not at %s any more, and what it holds would be lost; copy it through an initiator, or take the LUN out", name, l.Path)
-		return
-	}
-	c.endJob(name)
-	if err := u.suspend(); err != nil {
+	if err := c.close(ctx, u, l.Path); err != nil {
 		c.complain("LUN %q keeps its old settings: %v", name, err)
 		return
-	}
-	if err := u.shut(); err != nil {
-		c.complain("%v", err)
 	}
 	hangBound := limitsOf(c.plan.Config).HangBound
-	again, err := c.newUnit(ctx, l, c.next.state, hangBound, opening{})
+	again, err := c.newUnitInTime(ctx, ctx, l, hangBound, opening{})
 	if err != nil {
 		c.complain("LUN %q keeps its old settings: %v", name, err)
-		if again, err = c.newUnit(context.WithoutCancel(ctx), u.config, c.next.state, hangBound, opening{}); err != nil {
-			gone := *u
-			gone.medium, gone.closed, gone.failure = nil, new(atomic.Bool), err
-			c.next.units[name] = &gone // answers BUSY; the next Apply tries again
-			return
+		if !errors.Is(err, errStuckOpen) {
+			again, err = c.newUnitInTime(ctx, context.WithoutCancel(ctx), u.config, hangBound, opening{})
 		}
 	} else {
 		c.changes = append(c.changes, fmt.Sprintf("LUN %s has new settings", name))
 	}
+	if err != nil {
+		c.next.units[name] = u.gone(err)
+		return
+	}
 	again.lu.Succeed(u.lu)
 	c.next.units[name] = again
 	c.opened = append(c.opened, again)
+}
+
+// close ends a unit that will have its image at path. If it is not idle, cannot be
+// flushed, or there is no way back to what it holds, it goes on: an error.
+func (c *change) close(ctx context.Context, u *unit, path string) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if path == u.config.Path && u.medium != nil && u.image != nil {
+		lost := false
+		pending, _ := u.inTime(func() error { lost = u.image.Lost(); return nil })
+		switch {
+		case pending != nil:
+			return fmt.Errorf("after %v its store does not answer", u.lu.HangBound)
+		case lost:
+			return fmt.Errorf("its image is not at %s any more, and what it holds would be lost; copy it through an initiator, or take the LUN out", path)
+		}
+	}
+	c.endJob(u.config.Name)
+	if err := u.suspend(); err != nil {
+		return err
+	}
+	pending, err := u.inTime(u.shut)
+	if pending != nil {
+		err = fmt.Errorf("LUN %q: after %v its store is not closed", u.config.Name, u.lu.HangBound)
+		c.hanging.await(u, pending, c.log)
+	}
+	if err != nil {
+		c.complain("%v", err)
+	}
+	return nil
+}
+
+// gone is u without a store, for err. It answers BUSY, and is tried again: by the watcher,
+// and by the next Apply.
+func (u *unit) gone(err error) *unit {
+	gone := *u
+	gone.medium, gone.image, gone.base, gone.breaker, gone.closed, gone.failure = nil, nil, nil, nil, new(atomic.Bool), err
+	return &gone
 }
 
 // endJob cancels what is at work on a LUN whose store is about to be closed, and waits

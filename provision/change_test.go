@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -442,6 +444,106 @@ func TestRemovalOfAHangingLUN(t *testing.T) {
 			t.Fatalf("closed %v; still hanging: %q", s.isClosed(), d.hanging.names())
 		}
 	}
+}
+
+// hangInOpening has the nth open of a null LUN hang until goOn is closed, and the first fail
+// if the LUN is to be without a store.
+func hangInOpening(d *daemon, nth int64, without bool) (hangs, goOn chan struct{}, closed *atomic.Int64) {
+	hangs, goOn, closed = make(chan struct{}), make(chan struct{}), new(atomic.Int64)
+	var opens atomic.Int64
+	d.openers[configs.Null] = func(l configs.LUN, step func(done, total int64) error) (backstore.Store, error) {
+		n := opens.Add(1)
+		if n == nth {
+			close(hangs)
+			<-goOn
+		}
+		if n == 1 && without {
+			return nil, syscall.EIO
+		}
+		s, err := openers()[configs.Memory](l, step)
+		return lastStore{s, func() { closed.Add(1) }}, err
+	}
+	return hangs, goOn, closed
+}
+
+// TestStop_OpeningHangs: a LUN that hangs in being opened anew, for other settings or when
+// its store is back, holds up no stop; what is opened too late is closed.
+func TestStop_OpeningHangs(t *testing.T) {
+	const lun = "[[lun]]\nname = \"n\"\nkind = \"null\"\nsize = \"1MiB\"\n"
+	const both = "[[target]]\nname = \"" + name + "\"\nluns = { 0 = \"m\", 1 = \"n\" }\n"
+	for who, x := range map[string]struct {
+		opens   int64 // the last of which hangs
+		without bool
+	}{"reload": {2, false}, "watcher": {3, true}} {
+		t.Run(who, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			d := newDaemon()
+			hangs, goOn, closed := hangInOpening(d, x.opens, x.without)
+			d.report = d.apply(t, dir, memoryLUN+lun+both)
+			c := d.mustLogin(t, alice, nil)
+			writeBlock(t, c, 0, 7)
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			reloaded := make(chan Report, 1)
+			if !x.without {
+				go func() {
+					r, err := d.Apply(ctx, parse(t, dir, memoryLUN+lun+"readonly = true\n"+both))
+					if err != nil {
+						t.Errorf("the reload: %v", err)
+					}
+					reloaded <- r
+				}()
+			}
+			<-hangs
+			cancel()
+			began := time.Now()
+			if !x.without {
+				r := <-reloaded
+				if w := strings.Join(r.Warnings, "\n"); !strings.Contains(w, errStuckOpen.Error()) || r.LUNs[1].Failure == nil {
+					t.Errorf("the reload: %+v", r)
+				}
+			}
+			if _, err := d.Apply(context.Background(), configs.Config{}); err != nil {
+				t.Errorf("stop: %v", err)
+			}
+			t.Logf("stopped after %v", time.Since(began))
+			before := closed.Load()
+			close(goOn)
+			for deadline := time.Now().Add(20 * time.Second); closed.Load() == before; time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatal("what was opened too late is not closed")
+				}
+			}
+		})
+	}
+}
+
+// TestStop_ChangeHangs: whatever a change hangs in, the LUNs are flushed and the process
+// can end.
+func TestStop_ChangeHangs(t *testing.T) {
+	t.Parallel()
+	d := newDaemon()
+	var syncs atomic.Int64
+	d.openers[configs.Memory] = func(l configs.LUN, step func(done, total int64) error) (backstore.Store, error) {
+		s, err := openers()[configs.Memory](l, step)
+		return countingStore{s, &syncs}, err
+	}
+	config := parse(t, t.TempDir(), oneTarget)
+	config.Limits.DrainTimeout, config.Limits.HangBound = 200*time.Millisecond, 200*time.Millisecond
+	if _, err := d.Apply(context.Background(), config); err != nil {
+		t.Fatal(err)
+	}
+	d.applying.Lock()
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := d.Apply(ended, config); !errors.Is(err, context.Canceled) {
+		t.Errorf("a change that is not wanted any more, behind one that hangs: %v", err)
+	}
+	if _, err := d.Apply(context.Background(), configs.Config{}); !errors.Is(err, errHanging) || syncs.Load() == 0 {
+		t.Errorf("stop: %v after %d syncs, want that something hangs", err, syncs.Load())
+	}
+	d.applying.Unlock()
 }
 
 // TestAccessStatesStay: a change elsewhere does not undo what initiators and the

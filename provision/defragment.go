@@ -23,10 +23,10 @@ func (p *Provisioner) Defragment(lun string) (job.Status, error) {
 	switch {
 	case u.medium == nil:
 		return job.Status{}, refuse("LUN %q is not ready: %v", lun, u.failure)
-	case !ok && kind(u.config) == configs.File:
+	case !ok && u.kind == configs.File:
 		return job.Status{}, refuse("the image of LUN %q lies in layers, upon its snapshots; delete those first (isantarget snapshot list)", lun)
 	case !ok:
-		return job.Status{}, refuse("LUN %q is of kind %s; only image files can lie in pieces", lun, kind(u.config))
+		return job.Status{}, refuse("LUN %q is of kind %s; only image files can lie in pieces", lun, u.kind)
 	case u.config.ReadOnly:
 		return job.Status{}, refuse("LUN %q is served read-only; its image is not moved", lun)
 	}

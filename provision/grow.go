@@ -115,7 +115,7 @@ func (u *unit) grow(ctx context.Context, progress *job.Progress, want int64) (st
 	})
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
-		return "", refuse("LUN %q is of kind %s, whose size is what it is", u.config.Name, kind(u.config))
+		return "", refuse("LUN %q is of kind %s, whose size is what it is", u.config.Name, u.kind)
 	case err != nil:
 		return "", fmt.Errorf("LUN %q has %v as before: %w", u.config.Name, configs.Size(before), err)
 	case now == before:
@@ -123,7 +123,7 @@ func (u *unit) grow(ctx context.Context, progress *job.Progress, want int64) (st
 	}
 	u.lu.Attention(scsi.ASCCapacityDataHasChanged, nil, nil)
 	text := fmt.Sprintf("LUN %s has %v, before %v", u.config.Name, configs.Size(now), configs.Size(before))
-	if u.config.Size > 0 && kind(u.config) == configs.File {
+	if u.config.Size > 0 && u.kind == configs.File {
 		text += fmt.Sprintf("; the image keeps it, and the configuration may say so: size = %q", configs.Size(now))
 	}
 	return text, nil

@@ -105,7 +105,7 @@ func (r *reply) wait(ctx context.Context) (promise, error) {
 func (r *running) promises(exact bool) map[*unit]promise {
 	replies := map[*unit]*reply{}
 	for _, u := range r.units {
-		if kind(u.config) == configs.File {
+		if u.kind == configs.File {
 			replies[u] = r.questions.askOf(u, exact)
 		}
 	}

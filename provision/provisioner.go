@@ -40,11 +40,12 @@ type Provisioner struct {
 	revision string
 	openers  map[configs.Kind]opener
 
-	applying  sync.Mutex              // one Apply at a time
-	companion Companion               // nil: nothing changes with us
-	snapshots sync.Mutex              // one look at snapshots, or change of them, at a time; after applying
-	watching  func()                  // ends the watcher; nil: there is none
-	now       atomic.Pointer[running] // nil: nothing runs
+	applying  sync.Mutex                         // one Apply at a time
+	companion Companion                          // nil: nothing changes with us
+	snapshots sync.Mutex                         // one look at snapshots, or change of them, at a time; after applying
+	watching  func()                             // ends the watcher; nil: there is none
+	unwatch   atomic.Pointer[context.CancelFunc] // has the watcher begin nothing, and give up what hangs; nil: there is none
+	now       atomic.Pointer[running]            // nil: nothing runs
 	hanging   hangingUnits
 	jobs      job.Board
 	sockets   *sockets
@@ -91,11 +92,13 @@ func (p *Provisioner) Apply(ctx context.Context, want configs.Config) (Report, e
 // applyRecorded is Apply of a configuration that record makes durable: when all of it is
 // prepared, and before anybody sees it. If it cannot be recorded nothing has changed.
 func (p *Provisioner) applyRecorded(ctx context.Context, want configs.Config, record func(*state.Directory) error) (Report, error) {
-	p.applying.Lock()
-	defer p.applying.Unlock()
 	if reflect.ValueOf(want).IsZero() {
-		return Report{}, p.stop(ctx)
+		return Report{}, p.end(ctx)
 	}
+	if err := p.turn(ctx); err != nil {
+		return Report{}, err
+	}
+	defer p.applying.Unlock()
 	plan, err := newPlan(want, p.hosts, nil)
 	if err != nil {
 		return Report{}, err
@@ -109,7 +112,9 @@ func (p *Provisioner) applyRecorded(ctx context.Context, want configs.Config, re
 		return Report{}, errors.Join(err, c.discard())
 	}
 	c.commit(ctx)
-	p.now.Store(c.next)
+	if !p.publish(c) {
+		return Report{}, ErrEnded
+	}
 	if p.gauge == nil {
 		p.gauge = p.startGauge()
 	}
@@ -151,6 +156,44 @@ func (p *Provisioner) tell(report Report, start bool) {
 	for _, t := range report.Targets {
 		p.log.WithFields(logrus.Fields{"target": t.Name, "portals": t.Portals, "luns": len(t.LUNs)}).Info("target is served")
 	}
+}
+
+// turn locks applying, or gives up when ctx ends: who has it may hang in a store.
+func (p *Provisioner) turn(ctx context.Context) error {
+	for !p.applying.TryLock() {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// publish has c run, unless a stop has not waited for it.
+func (p *Provisioner) publish(c *change) bool { return p.now.CompareAndSwap(c.before, c.next) }
+
+// end stops, when no change is under way any more. One that hangs in a store, though who
+// asked for it has given up, is not waited for.
+func (p *Provisioner) end(ctx context.Context) error {
+	if unwatch := p.unwatch.Load(); unwatch != nil {
+		(*unwatch)()
+	}
+	patience := stuckBound
+	if r := p.now.Load(); r != nil {
+		patience += r.patience
+	}
+	inTime, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	if p.turn(inTime) != nil {
+		p.log.Errorf("a change still hangs in a store after %v; the LUNs are flushed without waiting for it", patience)
+		if last := p.now.Swap(nil); last != nil {
+			return errors.Join(errHanging, last.each(p.log, (*unit).sync))
+		}
+		return errHanging
+	}
+	defer p.applying.Unlock()
+	return p.stop(ctx)
 }
 
 // stop ends what runs. A store that hangs in a command must not keep the others
@@ -237,6 +280,7 @@ func limitsOf(c configs.Config) target.Limits {
 		CommandWindow: l.CommandWindow, Memory: int64(l.Memory),
 		LoginTimeout: cmp.Or(l.LoginTimeout, d.LoginTimeout), NopInterval: cmp.Or(l.NopInterval, d.NopInterval),
 		NopTimeout: cmp.Or(l.NopTimeout, d.NopTimeout), HangBound: cmp.Or(l.HangBound, d.HangBound), DrainTimeout: cmp.Or(l.DrainTimeout, d.DrainTimeout),
+		HostBound: d.HostBound,
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/isantarget/isantarget/backstore"
@@ -140,7 +139,9 @@ func (p *Provisioner) renew(ctx context.Context, now *running, u *unit, how open
 		return err
 	}
 	c.commit(ctx)
-	p.now.Store(c.next)
+	if !p.publish(c) {
+		return ErrEnded
+	}
 	c.removeUnits()
 	return c.renewal.err
 }
@@ -167,16 +168,19 @@ func (c *change) renewUnit(ctx context.Context, u *unit) {
 	}
 	u.watch.saving.Wait()
 	u.closed.Store(true)
-	if err := u.close(); err != nil {
+	pending, err := u.inTime(u.close)
+	if pending != nil {
+		err = fmt.Errorf("it hangs after %v", u.lu.HangBound)
+		c.hanging.await(u, pending, c.log)
+	}
+	if err != nil {
 		c.log.WithField("lun", u.config.Name).WithError(err).Warn("closing the lost store")
 	}
-	again, err := c.newUnit(ctx, u.config, c.next.state, u.lu.HangBound, r.how)
+	again, err := c.newUnitInTime(ctx, ctx, u.config, u.lu.HangBound, r.how)
 	if err != nil {
 		u.closed.Store(false)
 		r.err = err
-		gone := *u
-		gone.medium, gone.image, gone.base, gone.breaker, gone.closed, gone.failure = nil, nil, nil, nil, new(atomic.Bool), err
-		c.next.units[u.config.Name] = &gone // answers BUSY; it is tried again
+		c.next.units[u.config.Name] = u.gone(err)
 		return
 	}
 	again.watch.inherit(u.watch)

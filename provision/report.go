@@ -77,7 +77,7 @@ func (r *running) report() Report {
 	out := Report{Warnings: p.Warnings()}
 	for _, l := range p.LUNs {
 		u := r.units[l.Name]
-		one := LUNReport{Name: l.Name, Kind: kind(l), Path: l.Path, Serial: u.lu.Identity.Serial, Failure: u.failure}
+		one := LUNReport{Name: l.Name, Kind: u.kind, Path: l.Path, Serial: u.lu.Identity.Serial, Failure: u.failure}
 		if u.medium != nil {
 			one.Size = u.medium.Geometry().Size
 		}

@@ -81,8 +81,8 @@ func (p *Provisioner) mayShrink(r *running, u *unit) (shrinkable, error) {
 	name := u.config.Name
 	image, ok := u.base.(shrinkable)
 	switch {
-	case kind(u.config) != configs.File:
-		return nil, refuse("LUN %q is of kind %s; only image files can be made smaller", name, kind(u.config))
+	case u.kind != configs.File:
+		return nil, refuse("LUN %q is of kind %s; only image files can be made smaller", name, u.kind)
 	case u.config.ReadOnly:
 		return nil, refuse("LUN %q is served read-only; its image is not changed", name)
 	case len(u.config.Layers) > 0:

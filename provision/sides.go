@@ -79,7 +79,7 @@ func (s *Sides) recordSizes(ctx context.Context) error {
 	for i, o := range objects {
 		files[o.String()] = o.File
 		u := r.units[o.Name()]
-		if o.Table != configs.LUNTable || !o.Has("size") || u == nil || u.medium == nil || kind(u.config) != configs.File {
+		if o.Table != configs.LUNTable || !o.Has("size") || u == nil || u.medium == nil || u.kind != configs.File {
 			continue
 		}
 		size := configs.Size(u.medium.Geometry().Size)

@@ -34,8 +34,8 @@ func (r *running) imageOf(name string) (*unit, *snapshot.Image, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if kind(u.config) != configs.File {
-		return nil, nil, refuseSnapshot("LUN %q is of kind %s; snapshots are of image files", name, kind(u.config))
+	if u.kind != configs.File {
+		return nil, nil, refuseSnapshot("LUN %q is of kind %s; snapshots are of image files", name, u.kind)
 	}
 	return u, snapshot.At(u.config.Path), nil
 }
@@ -337,7 +337,7 @@ func (p *Provisioner) reseat(r *running, units []*unit) error {
 	for _, u := range units {
 		again := *u
 		again.medium, again.base, again.image, again.failure, again.made, again.returned = nil, nil, nil, nil, false, false
-		if err := again.reopen(p.openers[kind(u.config)]); err != nil {
+		if err := again.reopen(p.openers[u.kind]); err != nil {
 			again.failure = err
 			all = errors.Join(all, fmt.Errorf("LUN %q is not ready: its image cannot be opened any more: %w", u.config.Name, err))
 		}
@@ -345,7 +345,9 @@ func (p *Provisioner) reseat(r *running, units []*unit) error {
 		u.device.Swap(again.medium)
 		next.units[u.config.Name] = &again
 	}
-	p.now.Store(&next)
+	if now := p.now.Load(); now != nil { // nil: a stop has not waited for us
+		p.now.CompareAndSwap(now, &next)
+	}
 	return all
 }
 

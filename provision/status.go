@@ -201,7 +201,7 @@ func (p *Provisioner) LUNs() ([]LUNStatus, error) {
 }
 
 func (u *unit) status() LUNStatus {
-	s := LUNStatus{Name: u.config.Name, Kind: string(kind(u.config)), Path: u.config.Path, Serial: u.lu.Identity.Serial, Alerts: u.alerts(), Recovery: u.recovery(), Faults: []string{}, Paths: []PathStatus{}}
+	s := LUNStatus{Name: u.config.Name, Kind: string(u.kind), Path: u.config.Path, Serial: u.lu.Identity.Serial, Alerts: u.alerts(), Recovery: u.recovery(), Faults: []string{}, Paths: []PathStatus{}}
 	if u.medium != nil {
 		s.Size = u.medium.Geometry().Size
 	}

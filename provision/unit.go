@@ -26,6 +26,7 @@ import (
 // around that.
 type unit struct {
 	config  configs.LUN
+	kind    configs.Kind      // what config means, which asks the file system where it does not say
 	medium  *backstore.Medium // nil: it could not be opened, and failure says why
 	base    backstore.Store   // below the layers; nil as medium is
 	image   image             // nil: the store is none
@@ -72,7 +73,7 @@ func (u *unit) with(l configs.LUN) *unit {
 
 // mayReopen tells whether the bytes of the LUN are where they can be found again.
 func (u *unit) mayReopen() bool {
-	return u.medium == nil || kind(u.config).HasPath() || u.config.Kind == configs.Null
+	return u.medium == nil || u.kind.HasPath() || u.config.Kind == configs.Null
 }
 
 // remove ends the LUN while others run. Commands to it end with answer from now on;
@@ -87,13 +88,21 @@ func (u *unit) remove(answer error) (pending func() error, err error) {
 			return u.shut()
 		}, fmt.Errorf("LUN %q: %w", u.config.Name, err)
 	}
+	if pending, err = u.inTime(u.shut); pending != nil {
+		err = fmt.Errorf("LUN %q is removed, but its store hangs: after %v it is not flushed and closed", u.config.Name, u.lu.HangBound)
+	}
+	return pending, err
+}
+
+// inTime is do, unless that hangs in the store: then pending waits for its end.
+func (u *unit) inTime(do func() error) (pending func() error, err error) {
 	ended := make(chan error, 1)
-	go func() { ended <- u.shut() }()
+	go func() { ended <- do() }()
 	select {
 	case err := <-ended:
 		return nil, err
 	case <-time.After(u.lu.HangBound):
-		return func() error { return <-ended }, fmt.Errorf("LUN %q is removed, but its store hangs: after %v it is not flushed and closed", u.config.Name, u.lu.HangBound)
+		return func() error { return <-ended }, nil
 	}
 }
 
@@ -119,14 +128,11 @@ func (u *unit) suspend() error {
 
 // syncInTime is sync, or an error if the store hangs.
 func (u *unit) syncInTime() error {
-	ended := make(chan error, 1)
-	go func() { ended <- u.sync() }()
-	select {
-	case err := <-ended:
-		return err
-	case <-time.After(u.lu.HangBound):
-		return fmt.Errorf("LUN %q: after %v its store is not flushed", u.config.Name, u.lu.HangBound)
+	pending, err := u.inTime(u.sync)
+	if pending != nil {
+		err = fmt.Errorf("LUN %q: after %v its store is not flushed", u.config.Name, u.lu.HangBound)
 	}
+	return err
 }
 
 // shut is the end of a LUN to which no command comes any more. What goes on in the
@@ -146,7 +152,7 @@ func (u *unit) shut() error {
 // alone is in trouble the unit is made without it.
 func (p *Provisioner) newUnit(ctx context.Context, l configs.LUN, keep *state.Directory, hangBound time.Duration, how opening) (*unit, error) {
 	log := p.log.WithField("lun", l.Name)
-	u := &unit{config: l, log: log, keep: keep, watch: &watch{}, sharing: &sharing{}, closed: new(atomic.Bool), expect: how.expect, struck: logStrikes(log)}
+	u := &unit{config: l, kind: kind(l), log: log, keep: keep, watch: &watch{}, sharing: &sharing{}, closed: new(atomic.Bool), expect: how.expect, struck: logStrikes(log)}
 	u.report = func(err error) {
 		if errors.Is(err, backstore.ErrLost) {
 			u.reportLoss(err)

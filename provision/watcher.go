@@ -14,6 +14,8 @@ const (
 	watchPause = time.Second
 	// watchPatience bounds the pause after a LUN could not be opened again and again.
 	watchPatience = time.Minute
+	// watchBound is how long a store may take to be opened anew while other changes wait.
+	watchBound = time.Minute
 )
 
 // A watch is what the watcher knows of a unit. It outlives the unit.
@@ -28,6 +30,9 @@ type watch struct {
 }
 
 func (w *watch) inherit(old *watch) {
+	if w == old { // of a unit that is gone
+		return
+	}
 	old.mu.Lock()
 	defer old.mu.Unlock()
 	w.mu.Lock()
@@ -71,6 +76,7 @@ func (u *unit) displaced() bool { return u.medium != nil && u.image != nil && u.
 func (p *Provisioner) startWatching() {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
+	p.unwatch.Store(&cancel)
 	p.watching = func() { cancel(); <-ended }
 	go func() {
 		defer close(ended)
@@ -179,6 +185,8 @@ func (p *Provisioner) returnOrLeave(ctx context.Context, u *unit, how opening) {
 		return
 	}
 	had := u.medium != nil
+	ctx, cancel := context.WithTimeout(ctx, watchBound)
+	defer cancel()
 	err := p.renew(ctx, now, u, how)
 	u.watch.tried(err)
 	if again := p.now.Load().units[u.config.Name]; again != u {
