@@ -258,7 +258,7 @@ func checkLogout(x *examination) (string, error) {
 	if r.Response != iscsi.LogoutClosed {
 		return "", fmt.Errorf("the logout is answered with %v", r.Response)
 	}
-	c.Timeout = min(c.Timeout, 5*time.Second)
+	c.Timeout = min(c.Timeout, 10*time.Second) // open-iscsi waits for 15
 	if err := c.WaitClosed(); err != nil {
 		return "", fmt.Errorf("the target still has the connection open %v after it answered", c.Timeout)
 	}

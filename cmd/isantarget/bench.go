@@ -89,7 +89,7 @@ func runBench(c *cli.Context) error {
 func loadOptions(c *cli.Context, place doctor.Place) (load.Options, error) {
 	o := load.Options{
 		Target: place.Target, Depth: c.Int("depth"), Connections: c.Int("sessions"), Digests: c.Bool("digests"), Verify: c.Bool("verify"),
-		Time: c.Duration("duration"), WarmUp: c.Duration("warm-up"), Initiator: c.String("initiator"), Mode: load.RandRead,
+		Time: c.Duration("duration"), WarmUp: c.Duration("warm-up"), Mode: load.RandRead,
 	}
 	switch {
 	case place.LUN == doctor.AnyLUN || place.Target == "":
@@ -145,18 +145,11 @@ func sizeFlag(c *cli.Context, name string, into *int64) error {
 
 // probe looks at the disk first, for its errors are in plain words.
 func probe(ctx context.Context, c *cli.Context, o *load.Options, place doctor.Place) (doctor.Disk, error) {
-	seen := doctor.Options{User: c.String("user"), Initiator: o.Initiator, Timeout: c.Duration("timeout")}
-	var err error
-	if seen.Secret, err = chapSecret(c); err != nil {
+	seen, err := initiatorOptions(c, place)
+	if err != nil {
 		return doctor.Disk{}, err
 	}
-	if seen.User == "" {
-		seen.User = place.User
-	}
-	if seen.User == "" {
-		seen.User = seen.Initiator
-	}
-	o.User, o.Secret = seen.User, seen.Secret
+	o.Initiator, o.User, o.Secret = seen.Initiator, seen.User, seen.Secret
 	disk, err := doctor.Probe(ctx, place, seen)
 	if err != nil {
 		return disk, fmt.Errorf("%v: %w", place, err)

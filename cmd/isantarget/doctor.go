@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,7 +89,14 @@ func runDoctor(c *cli.Context) error {
 
 // examine examines what the command line says.
 func examine(ctx context.Context, c *cli.Context) (*doctor.Report, error) {
-	o, err := doctorOptions(c)
+	place := doctor.Place{}
+	if c.Args().Present() {
+		var err error
+		if place, err = doctor.ParsePlace(c.Args().First()); err != nil {
+			return nil, err
+		}
+	}
+	o, err := doctorOptions(c, place)
 	if err != nil {
 		return nil, err
 	}
@@ -105,16 +113,6 @@ func examine(ctx context.Context, c *cli.Context) (*doctor.Report, error) {
 		}
 		return doctor.ExamineHost(ctx, socket, o)
 	}
-	place, err := doctor.ParsePlace(c.Args().First())
-	if err != nil {
-		return nil, err
-	}
-	if o.User == "" {
-		o.User = place.User
-	}
-	if o.User == "" {
-		o.User = o.Initiator
-	}
 	if o.Destructive {
 		if place.LUN == doctor.AnyLUN {
 			return nil, errors.New("--destructive wants the URL of one LUN: iscsi://HOST/IQN/LUN")
@@ -129,16 +127,24 @@ func examine(ctx context.Context, c *cli.Context) (*doctor.Report, error) {
 	return doctor.Examine(ctx, place, o)
 }
 
-// doctorOptions are the flags.
-func doctorOptions(c *cli.Context) (doctor.Options, error) {
-	o := doctor.Options{User: c.String("user"), Initiator: c.String("initiator"), Timeout: c.Duration("timeout"), Destructive: c.Bool("destructive")}
+// initiatorOptions say as whom to log in to a place: the flags, see initiatorFlags.
+func initiatorOptions(c *cli.Context, place doctor.Place) (o doctor.Options, err error) {
+	o = doctor.Options{Initiator: c.String("initiator"), Timeout: c.Duration("timeout")}
+	o.User = cmp.Or(c.String("user"), place.User, o.Initiator)
 	if o.Timeout <= 0 {
 		return o, fmt.Errorf("--timeout %v: wants more than nothing", o.Timeout)
 	}
-	var err error
-	if o.Secret, err = chapSecret(c); err != nil {
+	o.Secret, err = chapSecret(c)
+	return o, err
+}
+
+// doctorOptions are the flags.
+func doctorOptions(c *cli.Context, place doctor.Place) (doctor.Options, error) {
+	o, err := initiatorOptions(c, place)
+	if err != nil {
 		return o, err
 	}
+	o.Destructive = c.Bool("destructive")
 	if w := c.App.ErrWriter; isTerminal(w) && !c.Bool("json") {
 		o.Progress = func(subject, check string) { fmt.Fprintf(w, "\r\x1b[K%s: %s ", subject, check) }
 	}

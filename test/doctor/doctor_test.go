@@ -145,7 +145,7 @@ func TestOthers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, err := doctor.Examine(ctx, place(t, fmt.Sprintf("iscsi://%s/%s/%d", p.Address, p.Target, p.LUN)), doctor.Options{Destructive: true, Timeout: 5 * time.Second})
+			r, err := doctor.Examine(ctx, place(t, fmt.Sprintf("iscsi://%s/%s/%d", p.Address, p.Target, p.LUN)), doctor.Options{Destructive: true, Timeout: 20 * time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}
