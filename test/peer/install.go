@@ -17,13 +17,19 @@ import (
 var ErrNotAllowed = errors.New("may not install")
 
 // Install brings those of the named Debian packages that this machine lacks, with apt-get, and says on w in one line
-// what and why. It does nothing when all are there. The error wraps [ErrNotAllowed], with the reason, where it may not: not root, no
-// apt-get, or ISANTARGET_TEST_INSTALL=0.
+// what and why; the programs of one that is Alone go to /usr/local/bin. It does nothing when all are there. The error wraps
+// [ErrNotAllowed], with the reason, where it may not: not root, no apt-get, or ISANTARGET_TEST_INSTALL=0.
 func Install(ctx context.Context, w io.Writer, wanted ...string) error {
-	var names, why []string
+	var names, whole, why []string
+	var alone []Package
 	for _, p := range Packages() {
 		if slices.Contains(wanted, p.Name) && p.Missing() != "" {
 			names = append(names, p.Name)
+			if p.Alone {
+				alone = append(alone, p)
+			} else {
+				whole = append(whole, p.Name)
+			}
 			why = append(why, fmt.Sprintf("%s (%s)", p.Name, p.Purpose))
 		}
 	}
@@ -34,10 +40,20 @@ func Install(ctx context.Context, w io.Writer, wanted ...string) error {
 		return fmt.Errorf("%w %s: %s", ErrNotAllowed, strings.Join(names, ", "), reason)
 	}
 	fmt.Fprintf(w, "installing with apt-get, since they are missing: %s\n", strings.Join(why, "; "))
-	if err := apt(ctx, "update", "-q"); err != nil {
+	if err := apt(ctx, "", "update", "-q"); err != nil {
 		return err
 	}
-	return apt(ctx, append([]string{"install", "-q", "-y", "--no-install-recommends"}, names...)...)
+	if len(whole) > 0 {
+		if err := apt(ctx, "", append([]string{"install", "-q", "-y", "--no-install-recommends"}, whole...)...); err != nil {
+			return err
+		}
+	}
+	for _, p := range alone {
+		if err := extract(ctx, p, extracted); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // forbidden says why this process may not install packages; it is empty when it may.
@@ -53,14 +69,15 @@ func forbidden() string {
 	return ""
 }
 
-// apt runs apt-get; its output is part of the error and else dropped.
-func apt(ctx context.Context, args ...string) error {
+// apt runs apt-get in a folder; its output is part of the error and else dropped.
+func apt(ctx context.Context, dir string, args ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	var out bytes.Buffer
 	// The lock may be held by the machine's own upgrades.
 	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-o", "DPkg::Lock::Timeout=120"}, args...)...)
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	cmd.Dir = dir
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = 10 * time.Second
 	if err := cmd.Run(); err != nil {

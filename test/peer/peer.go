@@ -14,6 +14,7 @@ type Package struct {
 	Programs []string // programs it puts on PATH that the tests call
 	Files    []string // files it brings besides, as globs; each must match
 	Purpose  string   // what the tests want it for
+	Alone    bool     // its programs are taken out of it, without what it depends on and the service that it would start
 }
 
 // Packages lists every Debian package the tests use, besides Go and git.
@@ -38,6 +39,7 @@ func Packages() []Package {
 		{Name: "chromium", Programs: []string{"chromium"}, Purpose: "the web page in a browser"},
 		{Name: "zsh", Programs: []string{"zsh"}, Purpose: "completing command lines"},
 		{Name: "fish", Programs: []string{"fish"}, Purpose: "completing command lines"},
+		{Name: "prometheus", Programs: []string{"promtool"}, Purpose: "the alert rules, as Prometheus reads them", Alone: true},
 		{Name: "xz-utils", Programs: []string{"xz"}, Purpose: "building the guest"},
 	}
 }

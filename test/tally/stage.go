@@ -42,7 +42,7 @@ func stages() []stage {
 		{name: "check", purpose: "formatting, vet, staticcheck, build without cgo, the rules of the house", bound: 10 * time.Minute, run: check},
 		{name: "unit", purpose: "unit tests, with the race detector", bound: 15 * time.Minute, peers: append(race, "zsh", "fish"), run: unit},
 		{name: "fuzz", purpose: "each fuzz target for a moment", bound: 6 * time.Minute, run: fuzz},
-		{name: "daemon", purpose: "the daemon as a process: stop, kill, refusals", bound: 5 * time.Minute, peers: race, run: endToEnd("daemon")},
+		{name: "daemon", purpose: "the daemon as a process: stop, kill, refusals; what it tells Prometheus", bound: 5 * time.Minute, peers: append(race, "prometheus"), run: endToEnd("daemon")},
 		{name: "image", purpose: "the container image's binary: static, in an empty root, not as root", bound: 5 * time.Minute, run: endToEnd("image")},
 		// Before powercut begins: a container has copies of the machine's mounts for a moment, and keeps in use what is unmounted.
 		{name: "debian", purpose: "the Debian package: installed, used, brought up to date, removed on a machine with systemd", bound: 10 * time.Minute, peers: []string{"systemd-container", "systemd", "libiscsi-bin"}, run: endToEnd("debian")},
