@@ -36,6 +36,8 @@ func TestLinux(t *testing.T) {
 	t.Run("Digests", func(t *testing.T) { digests(t, g) })
 	t.Run("FileSystem", func(t *testing.T) { fileSystem(t, g) })
 	t.Run("ThinProvisioning", func(t *testing.T) { thinProvisioning(t, g) })
+	t.Run("Changes", func(t *testing.T) { changes(t, g) })
+	t.Run("Targetcli", func(t *testing.T) { targetcli(t, g) })
 	t.Run("Growth", func(t *testing.T) { growth(t, g) })
 	t.Run("FullFileSystem", func(t *testing.T) { fullFileSystems(t, g) })
 	t.Run("Faults", func(t *testing.T) { faults(t, g) })
