@@ -130,28 +130,44 @@ func whole(t *testing.T, image string, values ...byte) (written int) {
 	}
 }
 
-// TestWriteErrorPausesTheMachine: QEMU with werror=enospc on an iscsi:// disk pauses when the file system below is full, and
+// TestWriteErrorPausesTheMachine: QEMU with werror=enospc on iscsi:// disks pauses when the file system below one is full, and
 // `cont` finishes the write when there is room; the system in the machine has met no error.
 func TestWriteErrorPausesTheMachine(t *testing.T) {
-	peer.Need(t, "qemu-system-x86", "qemu-block-extra", "mmdebstrap", "e2fsprogs", "cpio", "xz-utils")
+	peer.Need(t, "qemu-system-x86", "qemu-block-extra", "mmdebstrap", "e2fsprogs", "xfsprogs", "cpio", "xz-utils")
 	if os.Geteuid() != 0 {
 		t.Skip("building the guest needs root")
 	}
-	folder := smallFileSystem(t, "ext4", 64*mib, 24*mib)
-	image := filepath.Join(folder, "disk.img")
-	d := daemon.Start(t, daemon.Config{LUNs: []string{"disk=" + image + ",size=48MiB,overcommit=allow"}})
+	kinds := []string{"ext4", "xfs"}
+	folders := []string{smallFileSystem(t, kinds[0], 64*mib, 24*mib), smallFileSystem(t, kinds[1], 320*mib, 210*mib)}
+	var config daemon.Config
+	for i, kind := range kinds {
+		config.LUNs = append(config.LUNs, fmt.Sprintf("%s=%s,size=48MiB,overcommit=allow", kind, filepath.Join(folders[i], "disk.img")))
+	}
+	d := daemon.Start(t, config)
 	sockets, err := os.MkdirTemp("", "isantarget-qmp-") // a socket's path must be short
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(sockets) })
 	socket := filepath.Join(sockets, "qmp")
-	g := Boot(t, Build(t), "-qmp", "unix:"+socket+",server=on,wait=off",
-		"-drive", "if=none,id=thin,format=raw,cache=none,werror=enospc,rerror=report,file="+d.URL(0), "-device", "virtio-blk-device,drive=thin,serial=thin")
+	options := []string{"-qmp", "unix:" + socket + ",server=on,wait=off"}
+	for i, kind := range kinds {
+		options = append(options, "-drive", fmt.Sprintf("if=none,id=%s,format=raw,cache=none,werror=enospc,rerror=report,file=%s", kind, d.URL(i)),
+			"-device", fmt.Sprintf("virtio-blk-device,drive=%[1]s,serial=%[1]s", kind))
+	}
+	g := Boot(t, Build(t), options...)
 	q := dialQMP(t, socket)
-	s := g.Start(t, bound, nil, `
-		disk=/dev/vdb
-		[ "$(cat /sys/block/vdb/serial)" = thin ] || die "the disks are $(ls /sys/block)"
+	for i, kind := range kinds {
+		t.Run(kind, func(t *testing.T) { pausesTheMachine(t, g, q, kind, folders[i]) })
+	}
+}
+
+// pausesTheMachine fills the disk with a serial, which lies in folder.
+func pausesTheMachine(t *testing.T, g *Guest, q *monitor, serial, folder string) {
+	image := filepath.Join(folder, "disk.img")
+	s := g.Start(t, bound, map[string]string{"SERIAL": serial}, `
+		disk=/dev/$(basename $(dirname $(grep -lx $SERIAL /sys/block/*/serial)))
+		[ -b $disk ] || die "the disks are $(ls /sys/block)"
 		tr '\0' '\245' </dev/zero | head -c $((48 << 20)) | dd of=$disk bs=256k oflag=direct iflag=fullblock 2>&1 || die "the write"
 		dd if=$disk bs=1M iflag=direct 2>/dev/null | tr -d '\245' | cmp - /dev/null || die "the disk does not hold what was written"
 		dmesg | grep -i 'i/o error' && die "the kernel met an error"
