@@ -50,11 +50,12 @@ export const actions = {
     ${field("initiators", "Initiators", words("initiators", html`list="strangers" placeholder="any" aria-describedby="h-initiators"`), "Their names, with commas between them. Those that were refused of late are proposed.")}
     <datalist id="strangers">${strangers().map((name) => html`<option value="${name}"></option>`)}</datalist>
     ${field("networks", "From", words("networks", html`placeholder="anywhere" aria-describedby="h-networks"`), "Networks or addresses, as 192.0.2.0/24.")}
+    ${field("hosts", "Or from the hosts", words("hosts", html`aria-describedby="h-hosts"`), "Their DNS names, with commas between them.")}
     <details class="field"><summary>Ask for a secret (CHAP)</summary>${field("user", "User", words("user"))}
     ${field("secret", "File of the secret", words("secret", html`placeholder="/etc/isantarget/pve1.secret" aria-describedby="h-secret"`), "On the host of the daemon, readable by its owner alone: secrets do not go through this page.")}</details>`,
     act: async (v) => {
       const rule = { name: v.name.trim(), target };
-      for (const key of ["initiators", "networks"]) if (v[key].trim()) rule[key] = list(v[key]);
+      for (const key of ["initiators", "networks", "hosts"]) if (v[key].trim()) rule[key] = list(v[key]);
       if (v.user.trim() || v.secret.trim()) rule.chap = { user: v.user.trim(), "secret-file": v.secret.trim() };
       return lines(await post("/changes", { put: [{ table: "rule", object: rule }] }), `The rule ${rule.name} admits to ${target}.`);
     },
