@@ -225,6 +225,7 @@ func holds(t *testing.T, c *initiator.Connection, lun uint8, letter string) {
 func (r *rig) reserve(t *testing.T) {
 	t.Helper()
 	c := r.login(t, cluster, daemon.Target)
+	defer c.Close()
 	ready(t, c, 1)
 	for _, action := range []byte{0x00, 0x01} { // REGISTER, RESERVE
 		parameters := make([]byte, 24)

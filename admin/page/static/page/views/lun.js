@@ -99,6 +99,6 @@ function facts(d) {
 function paths(d) {
   if (!(d.paths || []).length) return "";
   return html`<section aria-labelledby="paths"><h2 class="section" id="paths">Paths</h2>${table("Paths", [{ name: "Target port group" }, { name: "Target" }, { name: "Portal group", kind: "number" }, { name: "Access state" }, { hidden: "Actions", kind: "acts" }],
-    d.paths.map((p) => ({ key: `${p.group}/${p.target}`, cells: [html`<span class="strong">${p.group}</span>`, iqn(p.target), p["portal-group"], html`${pill({ optimized: "good", "non-optimized": "note" }[p.state] || "warn", p.state)}${p.preferred ? " preferred" : ""}`,
+    d.paths.map((p) => ({ key: `${p.group}/${p.target}`, cells: [html`<span class="strong">group ${p.group}</span>`, iqn(p.target), p["portal-group"], html`${pill({ optimized: "good", "non-optimized": "note" }[p.state] || "warn", p.state)}${p.preferred ? " preferred" : ""}`,
       button("access-state", "Change", { name: d.name, data: p.group, kind: "small", title: `Change the access state of group ${p.group}` })] })))}</section>`;
 }
