@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"strings"
 	"sync"
 
 	"github.com/isantarget/isantarget/test/daemon"
@@ -28,6 +29,17 @@ func (b *binaries) environment(ctx context.Context, r *report) []string {
 		b.env = env
 	})
 	return b.env
+}
+
+// withoutRace names the one without the race detector as the binary to test.
+func (b *binaries) withoutRace(ctx context.Context, r *report) []string {
+	env := b.environment(ctx, r)
+	for _, pair := range env {
+		if path, ok := strings.CutPrefix(pair, daemon.ClientVariable+"="); ok {
+			return []string{daemon.BinaryVariable + "=" + path}
+		}
+	}
+	return env
 }
 
 // newBinaries makes a folder for them; the caller calls remove.

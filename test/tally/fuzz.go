@@ -12,7 +12,7 @@ import (
 // How long the fuzz targets run, each and all together, without the time to build them.
 const (
 	fuzzEach = 3 * time.Second
-	fuzzAll  = 60 * time.Second
+	fuzzAll  = 40 * time.Second
 )
 
 // A fuzzTarget is a FuzzXxx function and its package's test binary, built for fuzzing.

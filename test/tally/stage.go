@@ -51,7 +51,7 @@ func stages() []stage {
 		{name: "outage", purpose: "the power of a machine is cut that serves from its own disk: all of the way down to the flush of a virtual disk", bound: 25 * time.Minute, peers: append(guest, "xfsprogs"), waits: true, run: endToEnd("outage")},
 		{name: "page", purpose: "the web page in a browser, by keyboard too", bound: 15 * time.Minute, peers: append(race, "chromium"), waits: true, run: endToEnd("page")},
 		{name: "qemu", purpose: "qemu-img and qemu-io on iscsi:// disks", bound: 8 * time.Minute, peers: append(race, "qemu-utils", "qemu-block-extra"), run: endToEnd("qemu")},
-		{name: "conformance", purpose: "libiscsi's iscsi-test-cu in every shape of logical unit", bound: 15 * time.Minute, peers: append(race, "libiscsi-bin"), run: endToEnd("conformance")},
+		{name: "conformance", purpose: "libiscsi's iscsi-test-cu in every shape of logical unit", bound: 15 * time.Minute, peers: append(race, "libiscsi-bin"), run: endToEndWithoutRace("conformance")},
 		{name: "guest", purpose: "the Linux initiator in a QEMU guest, and QEMU that pauses one on a full disk", bound: 25 * time.Minute, peers: append(guest, "qemu-block-extra", "xfsprogs"), run: endToEnd("guest")},
 		{name: "cluster", purpose: "what clusters ask of a shared disk, in two QEMU guests", bound: 20 * time.Minute, peers: guest, run: endToEnd("cluster")},
 	}
@@ -65,15 +65,27 @@ func endToEndPackages() []string {
 // endToEnd returns the stage of packages below test/.
 func endToEnd(names ...string) func(context.Context, *runner) {
 	return func(ctx context.Context, r *runner) {
-		deadline, _ := ctx.Deadline()
-		// The test's own bound comes first, for it prints what every goroutine was at.
-		bound := time.Until(deadline) - 20*time.Second
-		args := []string{"-count=1", "-timeout=" + bound.String()}
-		for _, name := range names {
-			args = append(args, "./test/"+name)
-		}
-		goTest(ctx, r.report, r.root, r.binaries.environment(ctx, r.report), args...)
+		runEndToEnd(ctx, r, r.binaries.environment(ctx, r.report), names)
 	}
+}
+
+// endToEndWithoutRace is for what sends one command after the other, which is no way to find a race.
+func endToEndWithoutRace(names ...string) func(context.Context, *runner) {
+	return func(ctx context.Context, r *runner) {
+		runEndToEnd(ctx, r, r.binaries.withoutRace(ctx, r.report), names)
+	}
+}
+
+// runEndToEnd runs the packages below test/ of one stage.
+func runEndToEnd(ctx context.Context, r *runner, env, names []string) {
+	deadline, _ := ctx.Deadline()
+	// The test's own bound comes first, for it prints what every goroutine was at.
+	bound := time.Until(deadline) - 20*time.Second
+	args := []string{"-count=1", "-timeout=" + bound.String()}
+	for _, name := range names {
+		args = append(args, "./test/"+name)
+	}
+	goTest(ctx, r.report, r.root, env, args...)
 }
 
 // compiler is what the race detector's runtime is linked with.
