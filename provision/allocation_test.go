@@ -8,13 +8,14 @@ import (
 	"testing"
 
 	"github.com/isantarget/isantarget/backstore"
+	"github.com/isantarget/isantarget/internal/loopdevice"
 )
 
 // TestAllocationIsWhatTheFileSystemHolds, and what was given back is seen to be free.
 func TestAllocationIsWhatTheFileSystemHolds(t *testing.T) {
 	for _, kind := range []string{"ext4", "xfs", "btrfs"} {
 		t.Run(kind, func(t *testing.T) {
-			dir := fileSystem(t, kind, 512*mib)
+			dir := loopdevice.FileSystem(t, kind, 512*mib)
 			d := start(t, t.TempDir(), "[[lun]]\nname = \"a\"\npath = \""+filepath.Join(dir, "a.img")+"\"\nsize = \"64MiB\"\n")
 			look := func(cells int) AllocationMap {
 				t.Helper()

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/isantarget/isantarget/internal/initiator"
+	"github.com/isantarget/isantarget/internal/loopdevice"
 )
 
 // A thinLUN is a sparse LUN that is bigger than its file system, and two initiators of it.
@@ -36,7 +37,7 @@ const (
 // thinly makes one of size MiB on a file system of diskMiB, of which it takes ballast MiB away for later.
 func thinly(t *testing.T, kind string, diskMiB, sizeMiB, ballastMiB int, store, lun string) *thinLUN {
 	t.Helper()
-	folder := fileSystem(t, kind, int64(diskMiB)*mib)
+	folder := loopdevice.FileSystem(t, kind, int64(diskMiB)*mib)
 	ballast, err := os.Create(filepath.Join(folder, "ballast"))
 	if err != nil {
 		t.Fatal(err)
@@ -355,7 +356,7 @@ func TestThresholdsChangeWhileItRuns(t *testing.T) {
 
 // TestStores: what is shown is what there is, once for each file system.
 func TestStores(t *testing.T) {
-	folder, dir := fileSystem(t, "ext4", 256*mib), t.TempDir()
+	folder, dir := loopdevice.FileSystem(t, "ext4", 256*mib), t.TempDir()
 	bare := filepath.Join(folder, "elsewhere")
 	if err := os.Mkdir(bare, 0o755); err != nil {
 		t.Fatal(err)

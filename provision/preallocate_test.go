@@ -10,12 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/isantarget/isantarget/backstore"
+	"github.com/isantarget/isantarget/internal/loopdevice"
 )
 
 // A sparse LUN takes space ahead of a sequential writer where the configuration and the
 // threshold of its file system let it, and follows them when they change.
 func TestPreallocate(t *testing.T) {
-	folder := fileSystem(t, "xfs", 1024*mib)
+	folder := loopdevice.FileSystem(t, "xfs", 1024*mib)
 	config := func(threshold int, preallocate string) string {
 		return fmt.Sprintf("[[store]]\nname = \"tank\"\npath = %q\novercommit = \"allow\"\nspace-threshold = %d\n[[lun]]\nname = \"disk\"\nstore = \"tank\"\nsize = \"4GiB\"\n%s\n", folder, threshold, preallocate) +
 			"[[target]]\nname = \"iqn.2026-11.test:disk\"\nluns = { 0 = \"disk\" }\n"

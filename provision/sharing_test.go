@@ -13,12 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/isantarget/isantarget/backstore"
+	"github.com/isantarget/isantarget/internal/loopdevice"
 )
 
 // shared is a LUN of 64 MiB on a file system of its own, of which some MiB are written.
 func shared(t *testing.T, kind, policy string, written int) (d *daemon, folder string, config func(more ...string)) {
 	t.Helper()
-	folder, dir := fileSystem(t, kind, 512*mib), t.TempDir()
+	folder, dir := loopdevice.FileSystem(t, kind, 512*mib), t.TempDir()
 	d = start(t, dir, stores(t, folder, policy, "one 64"))
 	if err := overwrite(d, "lun0", 0, written); err != nil {
 		t.Fatal(err)

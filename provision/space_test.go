@@ -14,16 +14,6 @@ import (
 
 const mib = 1 << 20
 
-// fileSystem makes a file system of its own for a test; its path is where it is mounted.
-func fileSystem(t *testing.T, kind string, bytes int64) string {
-	t.Helper()
-	disk := filepath.Join(t.TempDir(), "disk")
-	if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, bytes)); err != nil {
-		t.Fatal(err)
-	}
-	return loopdevice.Format(t, loopdevice.New(t, loopdevice.Options{File: disk}), kind)
-}
-
 // stores are two stores on one file system with a policy, and LUNs in them: STORE/NAME of so many MiB.
 func stores(t *testing.T, folder, policy string, luns ...string) string {
 	t.Helper()
@@ -49,7 +39,7 @@ func stores(t *testing.T, folder, policy string, luns ...string) string {
 func TestOvercommitIsRefused(t *testing.T) {
 	for _, kind := range []string{"ext4", "btrfs"} {
 		t.Run(kind, func(t *testing.T) {
-			folder, dir := fileSystem(t, kind, 256*mib), t.TempDir()
+			folder, dir := loopdevice.FileSystem(t, kind, 256*mib), t.TempDir()
 			d := start(t, dir, stores(t, folder, "refuse", "one 60", "two 60"))
 			before := len(images(t, folder))
 			_, err := d.Apply(context.Background(), parse(t, dir, stores(t, folder, "refuse", "one 60", "two 60", "one 30", "two 150")))
@@ -86,7 +76,7 @@ func TestOvercommitIsWarnedOfOrAllowed(t *testing.T) {
 		"allow": nil,
 	} {
 		t.Run(policy, func(t *testing.T) {
-			folder := fileSystem(t, "ext4", 128*mib)
+			folder := loopdevice.FileSystem(t, "ext4", 128*mib)
 			d := start(t, t.TempDir(), stores(t, folder, policy, "one 60", "two 150"))
 			all := strings.Join(d.report.Warnings, "\n")
 			for _, w := range want {
@@ -103,7 +93,7 @@ func TestOvercommitIsWarnedOfOrAllowed(t *testing.T) {
 
 // TestWhatExistsIsServed: nobody is locked out by a policy; but the operator hears of it.
 func TestWhatExistsIsServed(t *testing.T) {
-	folder, dir := fileSystem(t, "ext4", 128*mib), t.TempDir()
+	folder, dir := loopdevice.FileSystem(t, "ext4", 128*mib), t.TempDir()
 	text := func(policy string) string { return stores(t, folder, policy, "one 60", "two 150") }
 	first := newDaemon()
 	if _, err := first.Apply(context.Background(), parse(t, dir, text("allow"))); err != nil {
@@ -118,7 +108,7 @@ func TestWhatExistsIsServed(t *testing.T) {
 
 // TestAdmit: what is asked before an image is made bigger.
 func TestAdmit(t *testing.T) {
-	folder, dir := fileSystem(t, "ext4", 256*mib), t.TempDir()
+	folder, dir := loopdevice.FileSystem(t, "ext4", 256*mib), t.TempDir()
 	d := start(t, dir, stores(t, folder, "refuse", "one 60", "two 60")+
 		fmt.Sprintf("[[lun]]\nname = \"bare\"\npath = %q\nsize = \"1MiB\"\novercommit = \"warn\"\n", filepath.Join(folder, "bare.img"))+
 		"[[lun]]\nname = \"memory\"\nkind = \"memory\"\nsize = \"1MiB\"\n")
@@ -150,7 +140,7 @@ func TestAdmit(t *testing.T) {
 
 // TestReadOnlyOwesNothing: what nobody can write will take no space.
 func TestReadOnlyOwesNothing(t *testing.T) {
-	folder, dir := fileSystem(t, "ext4", 128*mib), t.TempDir()
+	folder, dir := loopdevice.FileSystem(t, "ext4", 128*mib), t.TempDir()
 	for _, s := range []string{"one", "two"} {
 		path := filepath.Join(folder, s, "lun0.img")
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, 0o600), os.Truncate(path, 1<<30)); err != nil {

@@ -62,11 +62,7 @@ func (g *glutton) stop() {
 func TestReserve(t *testing.T) {
 	for kind, size := range map[string]int64{"ext4": 48 << 20, "xfs": 320 << 20} {
 		t.Run(kind, func(t *testing.T) {
-			disk := filepath.Join(t.TempDir(), "disk")
-			if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, size)); err != nil {
-				t.Fatal(err)
-			}
-			folder := loopdevice.Format(t, loopdevice.New(t, loopdevice.Options{File: disk}), kind)
+			folder := loopdevice.FileSystem(t, kind, size)
 			if kind == "xfs" { // most of the smallest XFS there is
 				ballast, err := os.Create(filepath.Join(folder, "ballast"))
 				if err != nil {
@@ -130,11 +126,7 @@ func TestReserve(t *testing.T) {
 
 // TestReserveHasAnEnd: when even that is gone, a record that cannot be written leaves the old one.
 func TestReserveHasAnEnd(t *testing.T) {
-	disk := filepath.Join(t.TempDir(), "disk")
-	if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, 32<<20)); err != nil {
-		t.Fatal(err)
-	}
-	folder := loopdevice.Format(t, loopdevice.New(t, loopdevice.Options{File: disk}), "ext4")
+	folder := loopdevice.FileSystem(t, "ext4", 32<<20)
 	d := open(t, filepath.Join(folder, "state"))
 	g := gorge(t, folder)
 	defer g.stop()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/backstore/file"
+	"github.com/isantarget/isantarget/internal/loopdevice"
 )
 
 // scatter writes two images by turns, in steps of 64 KiB over so many of them, so that
@@ -75,7 +76,7 @@ func TestDefragment(t *testing.T) {
 	for _, kind := range []string{"ext4", "xfs"} {
 		for _, direct := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/direct=%v", kind, direct), func(t *testing.T) {
-				folder := fileSystem(t, kind, 512<<20)
+				folder := loopdevice.FileSystem(t, kind, 512<<20)
 				s := scatter(t, folder, spread, file.Options{Direct: direct})
 				defer func() { _ = s.Close() }()
 				sum, extents := describe(t, s)
@@ -146,7 +147,7 @@ func TestDefragment_Refused(t *testing.T) {
 	if _, _, err := s.Defragment(func(int64, int64) error { return nil }); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("on tmpfs: %v", err)
 	}
-	folder = fileSystem(t, "xfs", 512<<20)
+	folder = loopdevice.FileSystem(t, "xfs", 512<<20)
 	from := open(t, file.Options{Path: filepath.Join(folder, "from"), Create: true, Size: size})
 	to := open(t, file.Options{Path: filepath.Join(folder, "to"), Create: true, Size: size})
 	defer func() { _, _ = from.Close(), to.Close() }()

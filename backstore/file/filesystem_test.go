@@ -17,21 +17,11 @@ import (
 	"github.com/isantarget/isantarget/internal/loopdevice"
 )
 
-// fileSystem makes a file system on a loop device and returns where it is mounted.
-func fileSystem(t *testing.T, kind string, bytes int64) string {
-	t.Helper()
-	disk := filepath.Join(t.TempDir(), "disk")
-	if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, bytes)); err != nil {
-		t.Fatal(err)
-	}
-	return loopdevice.Format(t, loopdevice.New(t, loopdevice.Options{File: disk}), kind)
-}
-
 // Each file system has its own idea of holes and of what can be done at once.
 func TestStore_FileSystems(t *testing.T) {
 	for _, kind := range []string{"ext4", "xfs", "btrfs"} {
 		t.Run(kind, func(t *testing.T) {
-			folder := fileSystem(t, kind, 512<<20)
+			folder := loopdevice.FileSystem(t, kind, 512<<20)
 			for _, o := range []file.Options{{Provisioning: file.Sparse}, {Provisioning: file.Fixed, Direct: true}} {
 				if kind == "btrfs" && o.Provisioning == file.Fixed {
 					continue // copies on write: see the package comment
@@ -54,7 +44,7 @@ func TestFeatures_FileSystems(t *testing.T) {
 			if kind == "tmpfs" {
 				folder = tmpfs(t)
 			} else {
-				folder = fileSystem(t, kind, 512<<20)
+				folder = loopdevice.FileSystem(t, kind, 512<<20)
 			}
 			s := open(t, file.Options{Path: filepath.Join(folder, "image"), Create: true, Size: size})
 			defer func() { _ = s.Close() }()
@@ -98,7 +88,7 @@ func TestFixed_NeverRunsOutOfSpace(t *testing.T) {
 	for kind, bytes := range map[string]int64{"ext4": 96 << 20, "xfs": 320 << 20} {
 		for _, direct := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/direct=%v", kind, direct), func(t *testing.T) {
-				folder := fileSystem(t, kind, bytes)
+				folder := loopdevice.FileSystem(t, kind, bytes)
 				s := open(t, file.Options{Path: filepath.Join(folder, "image"), Create: true, Size: size, Provisioning: file.Fixed, Direct: direct})
 				defer func() { _ = s.Close() }()
 				fillUp(t, folder)
@@ -143,7 +133,7 @@ func TestFixed_NeverRunsOutOfSpace(t *testing.T) {
 func TestSparse_OutOfSpace(t *testing.T) {
 	for kind, bytes := range map[string]int64{"ext4": 96 << 20, "xfs": 320 << 20} {
 		t.Run(kind, func(t *testing.T) {
-			folder := fileSystem(t, kind, bytes)
+			folder := loopdevice.FileSystem(t, kind, bytes)
 			s := open(t, file.Options{Path: filepath.Join(folder, "image"), Create: true, Size: 1 << 40})
 			defer func() { _ = s.Close() }()
 			p := make([]byte, 1<<20)
@@ -268,7 +258,7 @@ func TestWriteThroughAt_NoSpaceBelow(t *testing.T) {
 func TestCopyAt_SharesBlocks(t *testing.T) {
 	for _, kind := range []string{"xfs", "btrfs"} {
 		t.Run(kind, func(t *testing.T) {
-			folder := fileSystem(t, kind, 512<<20)
+			folder := loopdevice.FileSystem(t, kind, 512<<20)
 			from := open(t, file.Options{Path: filepath.Join(folder, "from"), Create: true, Size: size})
 			to := open(t, file.Options{Path: filepath.Join(folder, "to"), Create: true, Size: size})
 			defer func() { _, _ = from.Close(), to.Close() }()
@@ -367,7 +357,7 @@ func TestCopyAt_UnreadableSource(t *testing.T) {
 
 // The space of a fixed image is its own: a copy into or out of it shares nothing.
 func TestCopyAt_FixedSharesNothing(t *testing.T) {
-	folder := fileSystem(t, "xfs", 512<<20)
+	folder := loopdevice.FileSystem(t, "xfs", 512<<20)
 	fixed := open(t, file.Options{Path: filepath.Join(folder, "fixed"), Create: true, Size: size, Provisioning: file.Fixed})
 	sparse := open(t, file.Options{Path: filepath.Join(folder, "sparse"), Create: true, Size: size})
 	defer func() { _, _ = fixed.Close(), sparse.Close() }()
@@ -380,7 +370,7 @@ func TestCopyAt_FixedSharesNothing(t *testing.T) {
 
 // What is not in the page cache is not waited for.
 func TestTryReadAt_ColdCache(t *testing.T) {
-	path := filepath.Join(fileSystem(t, "ext4", 96<<20), "image")
+	path := filepath.Join(loopdevice.FileSystem(t, "ext4", 96<<20), "image")
 	s := open(t, file.Options{Path: path, Create: true, Size: size})
 	defer func() { _ = s.Close() }()
 	p := make([]byte, 1<<20)
@@ -425,7 +415,7 @@ func TestTryReadAt_ColdCache(t *testing.T) {
 func TestExtentAt_States(t *testing.T) {
 	for _, kind := range []string{"ext4", "xfs"} {
 		t.Run(kind, func(t *testing.T) {
-			folder := fileSystem(t, kind, 512<<20)
+			folder := loopdevice.FileSystem(t, kind, 512<<20)
 			sparse := backstore.Bind(open(t, file.Options{Path: filepath.Join(folder, "sparse"), Create: true, Size: size}))
 			fixed := backstore.Bind(open(t, file.Options{Path: filepath.Join(folder, "fixed"), Create: true, Size: size, Provisioning: file.Fixed}))
 			defer func() { _, _ = sparse.Close(), fixed.Close() }()
@@ -473,7 +463,7 @@ func TestExtentAt_States(t *testing.T) {
 // An image in very many pieces: the extents are true, and each answer comes
 // after bounded work.
 func TestExtentAt_ManyPieces(t *testing.T) {
-	s := open(t, file.Options{Path: filepath.Join(fileSystem(t, "ext4", 96<<20), "image"), Create: true, Size: size})
+	s := open(t, file.Options{Path: filepath.Join(loopdevice.FileSystem(t, "ext4", 96<<20), "image"), Create: true, Size: size})
 	defer func() { _ = s.Close() }()
 	p := make([]byte, 4096)
 	p[0] = 1
@@ -507,7 +497,7 @@ func TestUnmap_OnAFullFileSystem(t *testing.T) {
 	const n, size = 64 << 10, 4 << 20
 	for kind, bytesOfDisk := range map[string]int64{"ext4": 64 << 20, "xfs": 320 << 20} {
 		t.Run(kind, func(t *testing.T) {
-			folder := fileSystem(t, kind, bytesOfDisk)
+			folder := loopdevice.FileSystem(t, kind, bytesOfDisk)
 			s := open(t, file.Options{Path: filepath.Join(folder, "image"), Create: true, Size: size})
 			defer func() { _ = s.Close() }()
 			m := backstore.Bind(s)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/backstore/file"
+	"github.com/isantarget/isantarget/internal/loopdevice"
 )
 
 // byTurns writes 16 MiB of two images in steps of 64 KiB, by turns, and tells in how many
@@ -36,7 +37,7 @@ func byTurns(t *testing.T, a, b *file.Store) int {
 // it takes is told as it is, and given back by the block.
 func TestExtentHint(t *testing.T) {
 	const unit = 1 << 20
-	folder := fileSystem(t, "xfs", 512<<20)
+	folder := loopdevice.FileSystem(t, "xfs", 512<<20)
 	image := func(name string, made bool) *file.Store {
 		path := filepath.Join(folder, name)
 		if made { // by others, without the hint

@@ -19,6 +19,7 @@ import (
 
 	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/backstore/file"
+	"github.com/isantarget/isantarget/internal/loopdevice"
 )
 
 const (
@@ -109,7 +110,7 @@ func TestPreallocate(t *testing.T) {
 	const length, slack = 32 << 20, 2 << 20
 	for _, kind := range []string{"ext4", "xfs"} {
 		t.Run(kind, func(t *testing.T) {
-			folder := fileSystem(t, kind, 2<<30)
+			folder := loopdevice.FileSystem(t, kind, 2<<30)
 			t.Parallel()
 			count := func(name string, may func(backstore.Space, int64) bool) (images [2]*file.Store, pieces int) {
 				for i := range images {
@@ -210,7 +211,7 @@ func TestPreallocate_Refused(t *testing.T) {
 func TestPreallocate_NoSpace(t *testing.T) {
 	for _, kind := range []string{"ext4", "xfs"} {
 		t.Run(kind, func(t *testing.T) {
-			folder := fileSystem(t, kind, 512<<20)
+			folder := loopdevice.FileSystem(t, kind, 512<<20)
 			s := preallocated(t, filepath.Join(folder, "image"), always)
 			s.Keep()
 			sequentially(t, 16<<20, true, s)
@@ -268,7 +269,7 @@ func TestPreallocate_Killed(t *testing.T) {
 	}
 	for _, kind := range []string{"ext4", "xfs"} {
 		t.Run(kind, func(t *testing.T) {
-			path := filepath.Join(fileSystem(t, kind, 2<<30), "image")
+			path := filepath.Join(loopdevice.FileSystem(t, kind, 2<<30), "image")
 			c := exec.Command(os.Args[0], "-test.run=^TestPreallocate_Killed$")
 			c.Env = append(os.Environ(), killedAhead+"="+path)
 			if out, err := c.CombinedOutput(); c.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
@@ -301,7 +302,7 @@ func TestPreallocate_BesideWriters(t *testing.T) {
 	for _, kind := range []string{"ext4", "xfs"} {
 		for _, direct := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/direct=%v", kind, direct), func(t *testing.T) {
-				s := open(t, file.Options{Path: filepath.Join(fileSystem(t, kind, 2<<30), "image"), Create: true, Size: 1 << 30, Direct: direct})
+				s := open(t, file.Options{Path: filepath.Join(loopdevice.FileSystem(t, kind, 2<<30), "image"), Create: true, Size: 1 << 30, Direct: direct})
 				defer func() { _ = s.Close() }()
 				s.Preallocate(always)
 				m := backstore.Bind(s)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/backstore/file"
+	"github.com/isantarget/isantarget/internal/loopdevice"
 )
 
 // An image that is made smaller holds what it held before the new end, gives the space
@@ -17,7 +18,7 @@ import (
 func TestShrink(t *testing.T) {
 	for _, kind := range []string{"ext4", "xfs", "btrfs"} {
 		t.Run(kind, func(t *testing.T) {
-			folder := fileSystem(t, kind, 512<<20)
+			folder := loopdevice.FileSystem(t, kind, 512<<20)
 			for _, o := range []file.Options{{}, {Direct: true}, {Provisioning: file.Fixed}, {Provisioning: file.Fixed, Direct: true}} {
 				if kind == "btrfs" && o.Provisioning == file.Fixed {
 					continue // copies on write: see the package comment

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -37,15 +35,8 @@ var fileSystems = map[string]struct {
 // mounted makes a file system and returns where it is mounted.
 func mounted(t testing.TB, name string, bytes int64) string {
 	t.Helper()
-	memory, err := os.MkdirTemp("/dev/shm", "isantarget-test-") // a sync costs nothing there
-	must(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(memory) })
-	disk := filepath.Join(memory, "disk")
-	if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, bytes)); err != nil {
-		t.Fatal(err)
-	}
 	fs := fileSystems[name]
-	return loopdevice.Format(t, loopdevice.New(t, loopdevice.Options{File: disk}), fs.kind, fs.options...)
+	return loopdevice.FileSystem(t, fs.kind, bytes, fs.options...)
 }
 
 // eachFileSystem runs a test on each of them, in a folder of its own.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -68,6 +69,33 @@ func New(t testing.TB, o Options) string {
 		})
 		return path
 	}
+}
+
+// FileSystem makes a file system of a kind, so many bytes long, and mounts it on a folder; both go
+// away with the test. Its disk is in memory, where there is as much, so that a sync costs nothing.
+func FileSystem(t testing.TB, kind string, bytes int64, options ...string) string {
+	t.Helper()
+	disk := filepath.Join(memory(t, bytes), "disk")
+	if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, bytes)); err != nil {
+		t.Fatal(err)
+	}
+	return Format(t, New(t, Options{File: disk}), kind, options...)
+}
+
+// memory is a folder on tmpfs that has room for so many bytes, or one on a disk.
+func memory(t testing.TB, bytes int64) string {
+	t.Helper()
+	const tmpfs = "/dev/shm"
+	var system unix.Statfs_t
+	if err := unix.Statfs(tmpfs, &system); err != nil || int64(system.Bavail)*system.Bsize < bytes {
+		return t.TempDir()
+	}
+	folder, err := os.MkdirTemp(tmpfs, "isantarget-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	return folder
 }
 
 // Format makes a file system of a kind ("ext4", "xfs", "btrfs") on a device and

@@ -75,11 +75,7 @@ func show(t *testing.T, d *daemon.Daemon) (detail provision.LUNDetail) {
 func TestDefragment(t *testing.T) {
 	for kind, spread := range map[string]int{"ext4": 800, "xfs": 160} {
 		t.Run(kind, func(t *testing.T) {
-			disk := filepath.Join(t.TempDir(), "disk")
-			if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, 512<<20)); err != nil {
-				t.Fatal(err)
-			}
-			folder := loopdevice.Format(t, loopdevice.New(t, loopdevice.Options{File: disk}), kind)
+			folder := loopdevice.FileSystem(t, kind, 512<<20)
 			image := scattered(t, folder, spread)
 			sum := sumOf(t, image)
 			d := daemon.Start(t, daemon.Config{LUNs: []string{"a=" + image + ",overcommit=allow"}})

@@ -265,11 +265,7 @@ func TestShrink_Killed(t *testing.T) {
 
 // A clone that lies upon the snapshot of another LUN is refused with that reason.
 func TestShrink_Clone(t *testing.T) {
-	disk := filepath.Join(t.TempDir(), "disk")
-	if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, 64<<20)); err != nil {
-		t.Fatal(err)
-	}
-	folder := loopdevice.Format(t, loopdevice.New(t, loopdevice.Options{File: disk}), "ext4")
+	folder := loopdevice.FileSystem(t, "ext4", 64<<20)
 	d := daemon.Start(t, daemon.Config{LUNs: []string{"a=" + filepath.Join(folder, "a.img") + ",size=8MiB"}})
 	for _, words := range [][]string{{"lun", "snapshot", "--state", d.State(), "a", "--name", "s"}, {"lun", "clone", "--state", d.State(), "a@s", "b"}} {
 		if status, printed := daemon.Run(t, words...); status != 0 {

@@ -31,16 +31,7 @@ import (
 func onFileSystems(t *testing.T, test func(t *testing.T, dir string)) {
 	for _, kind := range []string{"ext4", "xfs"} {
 		t.Run(kind, func(t *testing.T) {
-			memory, err := os.MkdirTemp("/dev/shm", "isantarget-test-") // a sync costs nothing there
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = os.RemoveAll(memory) })
-			disk := filepath.Join(memory, "disk")
-			if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, 1<<30)); err != nil {
-				t.Fatal(err)
-			}
-			test(t, loopdevice.Format(t, loopdevice.New(t, loopdevice.Options{File: disk}), kind))
+			test(t, loopdevice.FileSystem(t, kind, 1<<30))
 		})
 	}
 }
@@ -392,16 +383,7 @@ func imageNow(r *rig) []byte {
 
 // A snapshot is deleted under writes that never end: more than can be merged at once.
 func TestSnapshot_DeleteUnderLoad(t *testing.T) {
-	memory, err := os.MkdirTemp("/dev/shm", "isantarget-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(memory) })
-	disk := filepath.Join(memory, "disk")
-	if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, 2<<30)); err != nil {
-		t.Fatal(err)
-	}
-	dir := loopdevice.Format(t, loopdevice.New(t, loopdevice.Options{File: disk}), "ext4")
+	dir := loopdevice.FileSystem(t, "ext4", 2<<30)
 	r := &rig{t: t, dir: dir, port: daemon.FreePort(t)}
 	r.write(strings.ReplaceAll(r.text(rule{alice, []string{"a"}}), "8MiB", "256MiB"))
 	r.Daemon = daemon.Start(t, daemon.Config{File: r.file()})
@@ -421,7 +403,7 @@ func TestSnapshot_DeleteUnderLoad(t *testing.T) {
 	for range 100 {
 		put()
 	}
-	_, err = r.TakeSnapshots(t.Context(), []string{"a"}, "one")
+	_, err := r.TakeSnapshots(t.Context(), []string{"a"}, "one")
 	r.must(err)
 	for range 600 { // 75 MiB
 		put()
