@@ -117,8 +117,8 @@ func (l *thinLUN) fill(at int) (failed int, information int64) {
 
 // mibOf is what fill writes: never a block of zeros, and no two equal.
 func mibOf(i int) []byte {
-	p := make([]byte, mib)
-	for at := 0; at < mib; at += 8 {
+	p := bytes.Repeat([]byte{byte(i) | 1}, mib)
+	for at := 0; at < mib; at += 512 {
 		binary.BigEndian.PutUint64(p[at:], uint64(i)<<32|uint64(at)|1)
 	}
 	return p

@@ -16,17 +16,17 @@ import (
 	"github.com/isantarget/isantarget/internal/loopdevice"
 )
 
-// shared is a LUN of 64 MiB on a file system of its own, of which some MiB are written.
+// shared is a LUN of 32 MiB on a file system of its own, of which some MiB are written.
 func shared(t *testing.T, kind, policy string, written int) (d *daemon, folder string, config func(more ...string)) {
 	t.Helper()
 	folder, dir := loopdevice.FileSystem(t, kind, 512*mib), t.TempDir()
-	d = start(t, dir, stores(t, folder, policy, "one 64"))
+	d = start(t, dir, stores(t, folder, policy, "one 32"))
 	if err := overwrite(d, "lun0", 0, written); err != nil {
 		t.Fatal(err)
 	}
 	return d, folder, func(more ...string) {
 		t.Helper()
-		if _, err := d.Apply(context.Background(), parse(t, dir, stores(t, folder, policy, "one 64")+strings.Join(more, ""))); err != nil {
+		if _, err := d.Apply(context.Background(), parse(t, dir, stores(t, folder, policy, "one 32")+strings.Join(more, ""))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -103,8 +103,8 @@ func about(got, want int64) bool { return got > want-3*mib && got < want+3*mib }
 func TestWhatIsSharedIsOwed(t *testing.T) {
 	for _, kind := range []string{"xfs", "btrfs"} {
 		t.Run(kind, func(t *testing.T) {
-			d, folder, config := shared(t, kind, "refuse", 40)
-			if p := poolOfAll(t, d); !about(p.owed, 24*mib) || !about(p.Used, 40*mib) || p.estimated {
+			d, folder, config := shared(t, kind, "refuse", 20)
+			if p := poolOfAll(t, d); !about(p.owed, 12*mib) || !about(p.Used, 20*mib) || p.estimated {
 				t.Fatalf("of an image alone: owed %d, allocated %d", p.owed, p.Used)
 			}
 			takeBefore(t, d)
@@ -114,7 +114,7 @@ func TestWhatIsSharedIsOwed(t *testing.T) {
 			}
 			config(lun)
 			p := poolOfAll(t, d)
-			if !about(p.owed, 128*mib) || !about(p.Used, 40*mib) || p.promised != 128*mib || p.estimated || len(p.units) != 2 {
+			if !about(p.owed, 64*mib) || !about(p.Used, 20*mib) || p.promised != 64*mib || p.estimated || len(p.units) != 2 {
 				t.Fatalf("of a clone and its origin, above a snapshot: owed %d, allocated %d, promised %d, %+v", p.owed, p.Used, p.promised, p.promises)
 			}
 			list, err := d.Stores()
@@ -122,27 +122,27 @@ func TestWhatIsSharedIsOwed(t *testing.T) {
 				t.Fatal(err)
 			}
 			one := list[0]
-			if !about(one.Allocated, 40*mib) || len(one.Images) != 2 || !about(one.FileSystem.Allocated, 40*mib) || !about(one.FileSystem.Owed, 128*mib) {
+			if !about(one.Allocated, 20*mib) || len(one.Images) != 2 || !about(one.FileSystem.Allocated, 20*mib) || !about(one.FileSystem.Owed, 64*mib) {
 				t.Errorf("the store: %+v", one)
 			}
 			for _, i := range one.Images {
-				if !about(i.Allocated, 40*mib) || !about(i.Shared, 40*mib) || i.Estimated {
+				if !about(i.Allocated, 20*mib) || !about(i.Shared, 20*mib) || i.Estimated {
 					t.Errorf("the image: %+v", i)
 				}
 			}
-			snapshotHas(t, d, 0, 40)
-			if l, err := d.LUN("copy"); err != nil || !about(l.Shared, 40*mib) || !about(l.Allocated, 40*mib) {
+			snapshotHas(t, d, 0, 20)
+			if l, err := d.LUN("copy"); err != nil || !about(l.Shared, 20*mib) || !about(l.Allocated, 20*mib) {
 				t.Errorf("the LUN: %+v, %v", l, err)
 			}
 			before, owed := p.Available, p.owed
-			if err := errors.Join(overwrite(d, "lun0", 0, 64), overwrite(d, "copy", 0, 64)); err != nil {
+			if err := errors.Join(overwrite(d, "lun0", 0, 32), overwrite(d, "copy", 0, 32)); err != nil {
 				t.Fatal(err)
 			}
 			p = poolOfAll(t, d)
-			if !about(p.owed, 0) || !about(p.Used, 128*mib) {
+			if !about(p.owed, 0) || !about(p.Used, 64*mib) {
 				t.Errorf("when all is written over: owed %d, allocated %d: %+v", p.owed, p.Used, p.promises)
 			}
-			snapshotHas(t, d, 40, 0)
+			snapshotHas(t, d, 20, 0)
 			if taken := before - p.Available; kind == "xfs" && !about(taken, owed) {
 				t.Errorf("%d were owed; the file system gave %d", owed, taken)
 			}
@@ -154,22 +154,22 @@ func TestWhatIsSharedIsOwed(t *testing.T) {
 func TestAClone(t *testing.T) {
 	for _, c := range []struct {
 		policy, of string
-		free       int64 // MiB, of which the two need 128
+		free       int64 // MiB, of which the two need 64
 		refused    bool
 		filled     bool
 	}{
-		{"refuse", "before", 110, true, false}, {"warn", "before", 110, false, false}, {"refuse", "before", 142, false, true},
-		{"refuse", "", 110, true, false}, {"refuse", "", 142, false, true},
+		{"refuse", "before", 55, true, false}, {"warn", "before", 55, false, false}, {"refuse", "before", 78, false, true},
+		{"refuse", "", 55, true, false}, {"refuse", "", 78, false, true},
 	} {
 		t.Run(fmt.Sprint(c.policy, c.of, c.free), func(t *testing.T) {
-			d, folder, config := shared(t, "xfs", c.policy, 40)
+			d, folder, config := shared(t, "xfs", c.policy, 20)
 			if c.of != "" {
 				takeBefore(t, d)
 			}
 			leave(t, d, folder, c.free)
 			clone, lun, err := cloneOf(d, folder, c.of)
 			if c.refused {
-				if err == nil || !strings.Contains(err.Error(), `"copy" would be promised 64 MiB`) || !strings.Contains(err.Error(), "owes the images in it ") {
+				if err == nil || !strings.Contains(err.Error(), `"copy" would be promised 32 MiB`) || !strings.Contains(err.Error(), "owes the images in it ") {
 					t.Fatalf("a clone that cannot be filled gave the error %v", err)
 				}
 				if _, err := os.Stat(filepath.Join(folder, "one", "copy.img")); err == nil {
@@ -181,7 +181,7 @@ func TestAClone(t *testing.T) {
 				t.Fatalf("%+v, %v", clone, err)
 			}
 			config(lun)
-			err = errors.Join(overwrite(d, "lun0", 0, 64), overwrite(d, "copy", 0, 64))
+			err = errors.Join(overwrite(d, "lun0", 0, 32), overwrite(d, "copy", 0, 32))
 			if c.filled && err != nil || !c.filled && !errors.Is(err, backstore.ErrNoSpace) {
 				t.Errorf("writing over both: %v", err)
 			}
@@ -191,15 +191,15 @@ func TestAClone(t *testing.T) {
 
 // TestUsedIsNeverMoreThanTheSize: XFS takes a MiB ahead for a block that is written over, and counts it with the image.
 func TestUsedIsNeverMoreThanTheSize(t *testing.T) {
-	for _, written := range []int{32, 64} {
+	for _, written := range []int{16, 32} {
 		t.Run(fmt.Sprint(written, " MiB"), func(t *testing.T) {
 			d, folder, _ := shared(t, "xfs", "refuse", written)
 			takeBefore(t, d)
 			owed := poolOfAll(t, d).owed
 			m := d.now.Load().units["lun0"].medium
-			random := rand.New(rand.NewPCG(1, 2))
+			block, random := mibOf(7)[:4096], rand.New(rand.NewPCG(1, 2))
 			for range 64 {
-				if _, err := m.WriteAt(mibOf(7)[:4096], random.Int64N(int64(written)*256)*4096); err != nil {
+				if _, err := m.WriteAt(block, random.Int64N(int64(written)*256)*4096); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -220,7 +220,7 @@ func TestUsedIsNeverMoreThanTheSize(t *testing.T) {
 			if p.owed > owed || p.owed < owed-64*mib {
 				t.Errorf("owed %d, and before %d", p.owed, owed)
 			}
-			if s, err := m.Space(); err != nil || s.Used > 64*mib {
+			if s, err := m.Space(); err != nil || s.Used > 32*mib {
 				t.Errorf("the store says %+v, %v", s, err)
 			}
 			if p.Used > p.Capacity-p.Available {
@@ -238,15 +238,15 @@ func TestNobodyWalksInVain(t *testing.T) {
 		defer s.mu.Unlock()
 		return s.asked
 	}
-	d, _, _ := shared(t, "ext4", "refuse", 40)
+	d, _, _ := shared(t, "ext4", "refuse", 20)
 	takeBefore(t, d)
 	if err := overwrite(d, "lun0", 0, 8); err != nil {
 		t.Fatal(err)
 	}
-	if p := poolOfAll(t, d); asked(d) != 0 || p.owed != 64*mib-p.promises[0].Taken || p.Used != p.promises[0].Taken || p.promises[0].shares.shared != 0 {
+	if p := poolOfAll(t, d); asked(d) != 0 || p.owed != 32*mib-p.promises[0].Taken || p.Used != p.promises[0].Taken || p.promises[0].shares.shared != 0 {
 		t.Errorf("ext4: %d questions, owed %d of %+v", asked(d), p.owed, p.promises[0])
 	}
-	d, _, _ = shared(t, "xfs", "refuse", 40)
+	d, _, _ = shared(t, "xfs", "refuse", 20)
 	d.now.Load().pools(true)
 	n := asked(d)
 	if n == 0 {
@@ -271,8 +271,9 @@ func TestWhatIsNotKnownIsShared(t *testing.T) {
 	d, folder, _ := shared(t, "xfs", "refuse", 0)
 	path := filepath.Join(folder, "one", "lun0.img")
 	m := d.now.Load().units["lun0"].medium
+	block := mibOf(1)[:4096]
 	for i := range 200 { // pieces, since between them is nothing
-		if _, err := m.WriteAt(mibOf(i)[:4096], int64(i)*64<<10); err != nil {
+		if _, err := m.WriteAt(block, int64(i)*64<<10); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -315,13 +316,13 @@ func TestWhatIsNotKnownIsShared(t *testing.T) {
 
 // TestGrowingOwesWhatIsShared: the room that a LUN needs for its own writes is not given away to make it longer.
 func TestGrowingOwesWhatIsShared(t *testing.T) {
-	d, folder, _ := shared(t, "xfs", "refuse", 40)
+	d, folder, _ := shared(t, "xfs", "refuse", 20)
 	takeBefore(t, d)
-	leave(t, d, folder, 112) // of which it needs 64
-	if _, err := d.Grow("lun0", "+56MiB"); err == nil || !strings.Contains(err.Error(), `"lun0" would be promised 56 MiB`) || !strings.Contains(err.Error(), "owes the images in it 6") {
+	leave(t, d, folder, 60) // of which it needs 32
+	if _, err := d.Grow("lun0", "+40MiB"); err == nil || !strings.Contains(err.Error(), `"lun0" would be promised 40 MiB`) || !strings.Contains(err.Error(), "owes the images in it 3") {
 		t.Fatalf("growing by what it needs itself gave the error %v", err)
 	}
-	grown, err := d.Grow("lun0", "+40MiB")
+	grown, err := d.Grow("lun0", "+16MiB")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,7 +332,7 @@ func TestGrowingOwesWhatIsShared(t *testing.T) {
 		}
 		return grown.State.Final()
 	})
-	if err := overwrite(d, "lun0", 0, 104); err != nil {
+	if err := overwrite(d, "lun0", 0, 48); err != nil {
 		t.Errorf("writing over all of it: %v", err)
 	}
 }
