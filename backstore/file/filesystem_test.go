@@ -183,7 +183,7 @@ func TestSparse_OutOfSpace(t *testing.T) {
 // A write through that finds no space has lost nothing that was written before, also when
 // there is space again a moment later.
 func TestWriteThroughAt_SpaceComesAndGoes(t *testing.T) {
-	folder := fileSystem(t, "xfs", 320<<20)
+	folder := loopdevice.FileSystem(t, "xfs", 320<<20)
 	s := open(t, file.Options{Path: filepath.Join(folder, "image"), Create: true, Size: size})
 	defer func() { _ = s.Close() }()
 	filler, err := os.Create(filepath.Join(folder, "room"))
@@ -233,7 +233,7 @@ func TestWriteThroughAt_SpaceComesAndGoes(t *testing.T) {
 
 // But what finds no space below its file system, on a thin volume say, is lost.
 func TestWriteThroughAt_NoSpaceBelow(t *testing.T) {
-	folder := fileSystem(t, "ext4", 64<<20)
+	folder := loopdevice.FileSystem(t, "ext4", 64<<20)
 	disk := filepath.Join(folder, "disk")
 	if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, 96<<20)); err != nil {
 		t.Fatal(err)
