@@ -179,10 +179,10 @@ func allocated(promises []promise, taken int64) int64 {
 		}
 	}
 	slices.SortFunc(places, func(a, b file.Run) int { return cmp.Compare(a.From, b.From) })
-	end := uint64(0)
+	end := int64(0)
 	for _, r := range places {
 		if from := max(r.From, end); r.To > from {
-			sum += int64(r.To - from)
+			sum += r.To - from
 			end = r.To
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/isantarget/isantarget/backstore"
+	"github.com/isantarget/isantarget/backstore/internal/fiemap"
 )
 
 const (
@@ -96,22 +97,16 @@ func takeHoles(fd int, size int64, o Options) (taken []span, err error) {
 // what the file system has allocated, written or not. Where it does not tell, all is a
 // hole that is not known to be one. Without a hole both are size.
 func nextHole(fd int, off, size int64) (hole, end int64, known bool) {
-	for off < size {
-		var q fiemap
-		if !q.ask(fd, off, size-off) {
+	for e, err := range fiemap.Extents(fd, off, size-off) {
+		if err != nil {
 			return off, size, false
 		}
-		for _, e := range q.extents[:q.mapped] {
-			if int64(e.logical) > off {
-				return off, min(int64(e.logical), size), true
-			}
-			off = max(off, int64(e.logical+e.length))
+		if e.Offset > off {
+			return off, min(e.Offset, size), true
 		}
-		if q.mapped < fiemapExtents {
-			return min(off, size), size, true
-		}
+		off = max(off, e.End())
 	}
-	return size, size, true
+	return min(off, size), size, true
 }
 
 // takeRange allocates a range in steps, and tells after each how many bytes are.

@@ -1,11 +1,10 @@
 package file
 
 import (
-	"unsafe"
-
 	"golang.org/x/sys/unix"
 
 	"github.com/isantarget/isantarget/backstore"
+	"github.com/isantarget/isantarget/backstore/internal/fiemap"
 )
 
 // ExtentAt implements backstore.Mapper. Space that is allocated and has never
@@ -69,68 +68,37 @@ func (s *Store) describeHole(fd int, e *backstore.Extent) {
 		e.State = backstore.Anchored
 		return
 	}
-	var q fiemap
-	if !q.ask(fd, e.Offset, e.Length) || q.mapped == 0 || q.extents[0].logical >= uint64(e.End()) {
-		return // nothing is allocated, or the file system does not tell
-	}
-	first := &q.extents[0]
-	if first.logical > uint64(e.Offset) {
-		e.Length = int64(first.logical) - e.Offset
+	for first, err := range fiemap.Extents(fd, e.Offset, e.Length) {
+		switch {
+		case err != nil || first.Offset >= e.End(): // the file system does not tell, or nothing is allocated
+		case first.Offset > e.Offset:
+			e.Length = first.Offset - e.Offset
+		default:
+			e.Length = min(first.End(), e.End()) - e.Offset
+			e.State = backstore.Mapped
+			if first.Flags&fiemap.Unwritten != 0 {
+				e.State = backstore.Anchored
+			}
+		}
 		return
-	}
-	e.Length = int64(min(first.logical+first.length, uint64(e.End()))) - e.Offset
-	e.State = backstore.Mapped
-	if first.flags&extentUnwritten != 0 {
-		e.State = backstore.Anchored
 	}
 }
 
 // writtenRun is the length of the part at the beginning of a range of which the
-// file system says that it has been written.
+// file system says that it has been written, or of a part of that.
 func writtenRun(fd int, off, length int64) int64 {
-	var q fiemap
-	if !q.ask(fd, off, length) {
-		return 0
-	}
-	at, end := uint64(off), uint64(off+length)
-	for _, e := range q.extents[:q.mapped] {
-		if e.logical > at || e.logical+e.length <= at || e.flags&extentUnwritten != 0 {
+	at, end, seen := off, off+length, 0
+	for e, err := range fiemap.Extents(fd, off, length) {
+		if err != nil || e.Offset > at || e.End() <= at || e.Flags&fiemap.Unwritten != 0 {
 			break
 		}
-		at = min(e.logical+e.length, end)
+		at = min(e.End(), end)
+		if seen++; seen == extentsOfRun {
+			break
+		}
 	}
-	return int64(at) - off
+	return at - off
 }
 
-// From linux/fiemap.h and linux/fs.h.
-const (
-	ioctlFiemap     = 0xc020660b // FS_IOC_FIEMAP
-	extentUnwritten = 0x800      // FIEMAP_EXTENT_UNWRITTEN
-	extentShared    = 0x2000     // FIEMAP_EXTENT_SHARED
-
-	fiemapSync    = 1  // FIEMAP_FLAG_SYNC: what waits in the page cache is written first
-	fiemapExtents = 32 // asked for at once
-)
-
-type fiemapExtent struct {
-	logical, physical, length uint64
-	_                         [2]uint64
-	flags                     uint32
-	_                         [3]uint32
-}
-
-type fiemap struct {
-	start, length        uint64
-	flags, mapped, count uint32
-	_                    uint32
-	extents              [fiemapExtents]fiemapExtent
-}
-
-// ask fills q with the extents that reach into a range, as its flags say. It reports
-// false where the file system does not tell.
-func (q *fiemap) ask(fd int, off, length int64) bool {
-	*q = fiemap{start: uint64(off), length: uint64(length), flags: q.flags, count: fiemapExtents}
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), ioctlFiemap, uintptr(unsafe.Pointer(q)))
-	q.mapped = min(q.mapped, fiemapExtents)
-	return errno == 0
-}
+// extentsOfRun bounds the extents that writtenRun looks at.
+const extentsOfRun = 32

@@ -1,9 +1,8 @@
 package file
 
 import (
-	"golang.org/x/sys/unix"
-
 	"github.com/isantarget/isantarget/backstore"
+	"github.com/isantarget/isantarget/backstore/internal/fiemap"
 )
 
 // Extents tells in how many pieces the image lies on its file system: runs of blocks
@@ -23,36 +22,17 @@ func (s *Store) Extents() (n int, err error) {
 
 // pieces counts the runs of blocks of a range.
 func pieces(fd int, off, length int64) (n int, err error) {
-	next := uint64(0) // the block that would go on with the run
-	return n, eachExtent(fd, 0, off, length, func(e *fiemapExtent) error {
-		if e.physical == 0 || e.physical != next {
+	next := int64(0) // the block that would go on with the run
+	for e, err := range fiemap.Extents(fd, off, length) {
+		if err != nil {
+			return 0, err
+		}
+		if e.Place == 0 || e.Place != next {
 			n++
 		}
-		next = e.physical + e.length
-		return nil
-	})
-}
-
-// eachExtent calls f for the extents that reach into a range, in their order. flags are
-// fiemapSync, or 0.
-func eachExtent(fd int, flags uint32, off, length int64, f func(*fiemapExtent) error) error {
-	for end := off + length; off < end; {
-		q := fiemap{flags: flags}
-		if !q.ask(fd, off, end-off) {
-			return unix.EOPNOTSUPP
-		}
-		for i := range q.extents[:q.mapped] {
-			e := &q.extents[i]
-			if err := f(e); err != nil {
-				return err
-			}
-			off = int64(e.logical + e.length)
-		}
-		if q.mapped < fiemapExtents {
-			return nil
-		}
+		next = e.Place + e.Length
 	}
-	return nil
+	return n, nil
 }
 
 // allocatedRuns calls f for each run of bytes in a range that has space, cut at pieces of
@@ -70,21 +50,20 @@ func allocatedRuns(fd int, off, length, most int64, f func(span) error) (shared 
 		return nil
 	}
 	end := off + length
-	err = eachExtent(fd, 0, off, length, func(e *fiemapExtent) error {
-		shared = shared || e.flags&extentShared != 0
-		from, to := max(int64(e.logical), off), min(int64(e.logical+e.length), end)
-		if run.length > 0 && run.off+run.length == from {
+	for e, err := range fiemap.Extents(fd, off, length) {
+		if err != nil {
+			return shared, err
+		}
+		shared = shared || e.Flags&fiemap.Shared != 0
+		from, to := max(e.Offset, off), min(e.End(), end)
+		if run.length > 0 && run.end() == from {
 			run.length += to - from
-			return nil
+			continue
 		}
 		if err := flush(); err != nil {
-			return err
+			return shared, err
 		}
 		run = span{from, to - from}
-		return nil
-	})
-	if err == nil {
-		err = flush()
 	}
-	return shared, err
+	return shared, flush()
 }

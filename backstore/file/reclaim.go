@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/isantarget/isantarget/backstore/internal/fiemap"
 )
 
 // aheadAttribute is the extended attribute that notes of which ranges space is taken ahead.
@@ -58,15 +60,14 @@ func reclaim(fd int, size int64) {
 // in the page cache was.
 func punchUnwritten(fd int, r span) bool {
 	var holes []span
-	err := eachExtent(fd, fiemapSync, r.off, r.length, func(e *fiemapExtent) error {
-		from, to := max(int64(e.logical), r.off), min(int64(e.logical+e.length), r.end())
-		if e.flags&extentUnwritten != 0 && from < to {
+	for e, err := range fiemap.Synced(fd, r.off, r.length) {
+		if err != nil {
+			return false
+		}
+		from, to := max(e.Offset, r.off), min(e.End(), r.end())
+		if e.Flags&fiemap.Unwritten != 0 && from < to {
 			holes = append(holes, span{from, to - from})
 		}
-		return nil
-	})
-	if err != nil {
-		return false
 	}
 	for _, h := range holes {
 		if unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, h.off, h.length) != nil {

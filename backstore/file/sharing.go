@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/isantarget/isantarget/backstore/internal/fiemap"
 )
 
 // Sharing is what of an image other files have as well. Amounts are bytes.
@@ -15,7 +17,7 @@ type Sharing struct {
 }
 
 // A Run is a range of bytes of a file system: From, and up to To.
-type Run struct{ From, To uint64 }
+type Run struct{ From, To int64 }
 
 // A SharingWalk goes through the extents of an image, a bounded number at a time.
 type SharingWalk struct {
@@ -35,8 +37,6 @@ func (w *SharingWalk) Finished() bool { return w.finished }
 // Placed tells whether Places are all that were seen.
 func (w *SharingWalk) Placed() bool { return !w.NoPlaces && !w.tooMany }
 
-var errEnough = errors.New("enough extents")
-
 // Step sees as many extents more of the image at path, or what there is. It refuses with
 // errors.ErrUnsupported where the file system does not tell (FIEMAP).
 func (w *SharingWalk) Step(path string, extents int) error {
@@ -49,40 +49,38 @@ func (w *SharingWalk) Step(path string, extents int) error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return fmt.Errorf("what %s shares: %w", path, err)
 	}
-	err = eachExtent(fd, 0, w.at, st.Size-w.at, func(e *fiemapExtent) error {
+	for e, err := range fiemap.Extents(fd, w.at, st.Size-w.at) {
+		if err == unix.EOPNOTSUPP {
+			err = errors.ErrUnsupported
+		}
+		if err != nil {
+			return fmt.Errorf("what %s shares: %w", path, err)
+		}
 		w.see(e, st.Size)
 		if extents--; extents <= 0 {
-			return errEnough
+			return nil
 		}
-		return nil
-	})
-	switch {
-	case err == nil:
-		w.finished = true
-	case errors.Is(err, unix.EOPNOTSUPP):
-		return fmt.Errorf("what %s shares: %w", path, errors.ErrUnsupported)
-	case err != errEnough:
-		return fmt.Errorf("what %s shares: %w", path, err)
 	}
+	w.finished = true
 	return nil
 }
 
 // see counts an extent, but for what of it was counted already, or lies behind the end.
-func (w *SharingWalk) see(e *fiemapExtent, size int64) {
-	from, to := max(int64(e.logical), w.at), min(int64(e.logical+e.length), size)
+func (w *SharingWalk) see(e fiemap.Extent, size int64) {
+	from, to := max(e.Offset, w.at), min(e.End(), size)
 	if from >= to {
 		return
 	}
 	w.at = to
 	w.Mapped += to - from
-	if e.flags&extentShared == 0 {
+	if e.Flags&fiemap.Shared == 0 {
 		return
 	}
 	w.Shared += to - from
-	if e.physical == 0 || !w.Placed() {
+	if e.Place == 0 || !w.Placed() {
 		return
 	}
-	place := Run{e.physical + uint64(from) - e.logical, e.physical + uint64(to) - e.logical}
+	place := Run{e.Place + from - e.Offset, e.Place + to - e.Offset}
 	if n := len(w.Places); n > 0 && w.Places[n-1].To == place.From {
 		w.Places[n-1].To = place.To
 		return

@@ -62,22 +62,21 @@ func writtenRuns(file *os.File, size int64, f func(from, to int64)) error {
 			f(from, min(to, size))
 		}
 	}
-	err := fiemap.Each(int(file.Fd()), size, func(e fiemap.Extent) error {
+	for e, err := range fiemap.Synced(int(file.Fd()), 0, size) {
+		if errors.Is(err, unix.EOPNOTSUPP) && onMemory(file) {
+			return seekRuns(file, size, f)
+		}
+		if err != nil {
+			return fmt.Errorf("its file system does not tell what a file holds: %w", err)
+		}
 		if e.Flags&fiemap.Unwritten != 0 {
-			return nil
+			continue
 		}
 		if e.Offset != to {
 			flush()
 			from = e.Offset
 		}
 		to = e.End()
-		return nil
-	})
-	if errors.Is(err, unix.EOPNOTSUPP) && onMemory(file) {
-		return seekRuns(file, size, f)
-	}
-	if err != nil {
-		return fmt.Errorf("its file system does not tell what a file holds: %w", err)
 	}
 	flush()
 	return nil

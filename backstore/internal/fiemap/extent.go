@@ -1,6 +1,7 @@
 package fiemap
 
 import (
+	"iter"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +17,7 @@ const (
 // An Extent is a range of a file that has space. Its numbers are bytes.
 type Extent struct {
 	Offset, Length int64
+	Place          int64 // on the file system; 0: none yet
 	Flags          uint32
 }
 
@@ -26,7 +28,8 @@ func (e Extent) End() int64 { return e.Offset + e.Length }
 const (
 	ioctl = 0xc020660b // FS_IOC_FIEMAP
 	sync  = 0x1        // FIEMAP_FLAG_SYNC: what waits in the page cache is written first
-	batch = 512        // extents asked for at once
+
+	few, batch = 16, 128 // extents asked for at first, and later on, at once
 )
 
 type extent struct {
@@ -43,33 +46,44 @@ type request struct {
 	extents              [batch]extent
 }
 
-// Each calls f with each extent of the first size bytes of the file that fd is open
-// on, by offset, after what waits in the page cache has been written. It ends with
-// the first error of f, or of the system: unix.EOPNOTSUPP where the file system does
-// not tell.
-func Each(fd int, size int64, f func(Extent) error) error {
-	q := new(request)
-	for at := int64(0); at < size; {
-		*q = request{start: uint64(at), length: uint64(size - at), flags: sync, count: batch}
-		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), ioctl, uintptr(unsafe.Pointer(q)))
-		switch {
-		case errno == unix.EINTR:
-			continue
-		case errno == unix.ENOTTY, errno == unix.EBADR:
-			return unix.EOPNOTSUPP
-		case errno != 0:
-			return errno
-		}
-		for _, e := range q.extents[:min(q.mapped, batch)] {
-			found := Extent{Offset: int64(e.logical), Length: int64(e.length), Flags: e.flags}
-			if err := f(found); err != nil {
-				return err
+// Extents are those that reach into a range of the file that fd is open on, by offset, as
+// they are; what waits in the page cache may have no place yet. The last one may come with an error
+// of the system: unix.EOPNOTSUPP where the file system does not tell.
+func Extents(fd int, off, length int64) iter.Seq2[Extent, error] { return extents(fd, off, length, 0) }
+
+// Synced are Extents after what waits in the page cache has been written.
+func Synced(fd int, off, length int64) iter.Seq2[Extent, error] {
+	return extents(fd, off, length, sync)
+}
+
+func extents(fd int, off, length int64, flags uint32) iter.Seq2[Extent, error] {
+	return func(yield func(Extent, error) bool) {
+		var q request
+		at, end := off, off+length
+		for count := uint32(few); at < end; count = batch {
+			q.start, q.length, q.flags, q.mapped, q.count = uint64(at), uint64(end-at), flags, 0, count
+			_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), ioctl, uintptr(unsafe.Pointer(&q)))
+			switch {
+			case errno == unix.EINTR:
+				continue
+			case errno == unix.ENOTTY, errno == unix.EBADR:
+				errno = unix.EOPNOTSUPP
 			}
-			at = found.End()
-		}
-		if q.mapped == 0 || q.extents[min(q.mapped, batch)-1].flags&Last != 0 {
-			return nil
+			if errno != 0 {
+				yield(Extent{}, errno)
+				return
+			}
+			mapped := min(q.mapped, count)
+			for _, e := range q.extents[:mapped] {
+				found := Extent{Offset: int64(e.logical), Length: int64(e.length), Place: int64(e.physical), Flags: e.flags}
+				if !yield(found, nil) {
+					return
+				}
+				at = found.End()
+			}
+			if mapped < count || q.extents[mapped-1].flags&Last != 0 {
+				return
+			}
 		}
 	}
-	return nil
 }
