@@ -348,9 +348,9 @@ func TestPreallocate_BesideWriters(t *testing.T) {
 							write(off, 7)
 							write(off+8*block, 8)
 							if heads[w].Store(off); w == 0 && (off+16*block)%region == 0 {
-								for n, end := off/region, time.Now().Add(patience); gave.Load() <= n; time.Sleep(time.Millisecond) {
+								for n, end := off/region, time.Now().Add(patience); gave.Load() <= n && s.Ahead() > 0; time.Sleep(time.Millisecond) {
 									if time.Now().After(end) {
-										t.Errorf("at %d something was taken ahead and given back %d times only", off, gave.Load())
+										t.Errorf("at %d something is taken ahead, and was given back %d times only", off, gave.Load())
 										return
 									}
 								}
@@ -369,6 +369,9 @@ func TestPreallocate_BesideWriters(t *testing.T) {
 				group.Wait()
 				close(stop)
 				givers.Wait()
+				if gave.Load() == 0 {
+					t.Error("nothing was given back beside the writers")
+				}
 				if err := m.Sync(); err != nil {
 					t.Fatal(err)
 				}
