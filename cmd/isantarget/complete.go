@@ -75,7 +75,7 @@ func offerWord(cc *cli.Context, noun string, c *cli.Command, word string) {
 	switch {
 	case strings.Contains(word, "|") && word == strings.ToLower(word): // one of these
 		fmt.Fprintln(cc.App.Writer, strings.ReplaceAll(word, "|", "\n"))
-	case hasFlag(c, "socket") && c.Name != "create": // it asks a daemon for what is there
+	case hasFlag(c, "socket") && (c.Name != "create" || strings.HasPrefix(word, "LUN")): // it asks a daemon for what is there; a name to create is not
 		offerNames(cc, noun, word, cc.Args().First())
 	}
 }

@@ -15,7 +15,7 @@ import (
 )
 
 func snapshotCommand() *cli.Command {
-	return noun("snapshot", "see the snapshots of LUNs, and delete them",
+	return noun("snapshot", "take, see and delete the snapshots of LUNs",
 		&cli.Command{
 			Name: "list", Usage: "list the snapshots of all LUNs, or of one", ArgsUsage: "[LUN]", Flags: listFlags(),
 			Description: "OWN is what the file system takes for the snapshot alone, SHARED what it takes for it and\n" +
@@ -26,6 +26,7 @@ func snapshotCommand() *cli.Command {
 			Name: "show", Usage: "show all that is known of a snapshot", ArgsUsage: "LUN SNAPSHOT", Flags: listFlags(),
 			Action: ask([]string{"LUN", "SNAPSHOT"}, showSnapshot),
 		},
+		takeSnapshotsCommand("create", "isantarget snapshot create", "LUN..."),
 		&cli.Command{
 			Name: "delete", Usage: "delete a snapshot of a LUN, which is served meanwhile", ArgsUsage: "LUN SNAPSHOT",
 			Description: "Where the file system cannot share blocks, what was written since has to be merged: a job,\n" +
@@ -98,15 +99,20 @@ func showSnapshot(c *cli.Context, client *admin.Client) error {
 }
 
 func lunSnapshotCommand() *cli.Command {
+	return takeSnapshotsCommand("snapshot", "isantarget lun snapshot", "NAME...")
+}
+
+// takeSnapshotsCommand is the one by which they are taken, wherever it is looked for.
+func takeSnapshotsCommand(name, written, args string) *cli.Command {
 	return &cli.Command{
-		Name: "snapshot", Usage: "take a snapshot of LUNs, of all at one point in time", ArgsUsage: "NAME...",
-		Description: "isantarget lun snapshot data log --name before-upgrade\n\n" +
+		Name: name, Usage: "take a snapshot of LUNs, of all at one point in time", ArgsUsage: args,
+		Description: written + " data log --name before-upgrade\n\n" +
 			"It is there at once. Where the file system shares blocks (XFS, btrfs) it costs nothing but\n" +
 			"what is written over later; elsewhere (ext4) the LUN goes on in a new, sparse file above it.",
 		Flags: append([]cli.Flag{&cli.StringFlag{Name: "name", Usage: "call it `NAME` (default: date and time)"}}, listFlags()...),
 		Action: func(c *cli.Context) error {
 			if c.NArg() == 0 {
-				return fmt.Errorf("wants NAME...: %s data log", c.Command.HelpName)
+				return fmt.Errorf("wants %s: %s data log", args, c.Command.HelpName)
 			}
 			client, err := clientOf(c)
 			if err != nil {
