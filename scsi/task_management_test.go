@@ -160,6 +160,8 @@ func TestNexusLost_SAM5_6_3_4(t *testing.T) {
 		t.Error("an attached nexus was forgotten")
 	}
 	r.lu.NexusLost(r.a)
+	r.running.wait(t)
+	r.sleeping.wait(t)
 	if got := r.fates(); got[0] != "silent" || got[1] != "silent" || got[2] != "lives" {
 		t.Errorf("after the loss of a the commands are %v", got)
 	}
