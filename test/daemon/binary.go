@@ -59,21 +59,27 @@ func environment() []string {
 	return slices.DeleteFunc(os.Environ(), func(pair string) bool { return strings.HasPrefix(pair, "ISANTARGET_") })
 }
 
-// Build compiles cmd/isantarget into dir, with the race detector or without, and returns the environment by which
+// Shipped is the environment in which the binary is built that users get: without cgo and the paths of this machine.
+func Shipped() []string {
+	return []string{"CGO_ENABLED=0", "GOFLAGS=" + strings.TrimSpace(os.Getenv("GOFLAGS")+" -trimpath")}
+}
+
+// Build compiles cmd/isantarget into dir, with the race detector or as it is shipped, and returns the environment by which
 // [Main] finds it, "NAME=value".
 func Build(ctx context.Context, dir string, race bool) ([]string, error) {
 	binary := filepath.Join(dir, "isantarget")
 	if !race {
-		return []string{BinaryVariable + "=" + binary}, build(ctx, binary)
+		return []string{BinaryVariable + "=" + binary}, build(ctx, binary, Shipped())
 	}
 	client := filepath.Join(dir, "client")
-	return []string{BinaryVariable + "=" + binary, ClientVariable + "=" + client}, errors.Join(build(ctx, binary, "-race"), build(ctx, client))
+	return []string{BinaryVariable + "=" + binary, ClientVariable + "=" + client}, errors.Join(build(ctx, binary, nil, "-race"), build(ctx, client, Shipped()))
 }
 
 // build compiles cmd/isantarget to the file at path, without what only debuggers read.
-func build(ctx context.Context, path string, flags ...string) error {
+func build(ctx context.Context, path string, env []string, flags ...string) error {
 	args := append([]string{"build", "-ldflags=-w", "-o", path}, flags...)
 	cmd := exec.CommandContext(ctx, "go", append(args, "github.com/isantarget/isantarget/cmd/isantarget")...)
+	cmd.Env = append(os.Environ(), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, out)
 	}

@@ -85,7 +85,7 @@ func program(t *testing.T, pkg string) []byte {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "program")
 	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", out, "github.com/isantarget/isantarget/"+pkg)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
+	cmd.Env = append(os.Environ(), daemon.Shipped()...)
 	if printed, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", pkg, err, printed)
 	}

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -50,38 +52,48 @@ func fuzz(ctx context.Context, r *runner) {
 
 // fuzzTargets finds the packages with fuzz targets and builds their test binaries into dir.
 func fuzzTargets(ctx context.Context, r *runner, dir string) (targets []fuzzTarget, err error) {
-	cmd := command(ctx, r.root, nil, "go", "list", "-f", "{{.Dir}}\t{{.ImportPath}}", "./...")
-	out, err := cmd.Output()
+	all, err := declared(ctx, r.root, `Fuzz\w*`)
 	if err != nil {
 		return nil, err
 	}
-	declared := regexp.MustCompile(`(?m)^func (Fuzz\w*)\(`)
+	for _, pkg := range slices.Sorted(maps.Keys(all)) {
+		binary := filepath.Join(dir, strings.ReplaceAll(short(pkg), "/", "-")+".test")
+		// -fuzz with -c instruments the code as a fuzz run would.
+		if out, err := output(ctx, r.root, nil, "go", "test", "-c", "-fuzz=.", "-o", binary, pkg); err != nil {
+			r.report.fail(pkg+" (built for fuzzing)", out)
+			continue
+		}
+		for _, name := range all[pkg] {
+			targets = append(targets, fuzzTarget{pkg, name, binary})
+		}
+	}
+	return targets, nil
+}
+
+// declared returns, by import path, the functions in the packages' tests whose names match a pattern.
+func declared(ctx context.Context, root, name string) (map[string][]string, error) {
+	out, err := command(ctx, root, nil, "go", "list", "-f", "{{.Dir}}\t{{.ImportPath}}", "./...").Output()
+	if err != nil {
+		return nil, err
+	}
+	all, pattern := make(map[string][]string), regexp.MustCompile(`(?m)^func (`+name+`)\(`)
 	for line := range strings.Lines(string(out)) {
 		source, pkg, _ := strings.Cut(strings.TrimSpace(line), "\t")
 		files, err := filepath.Glob(filepath.Join(source, "*_test.go"))
 		if err != nil {
 			return nil, err
 		}
-		binary := ""
 		for _, file := range files {
 			text, err := os.ReadFile(file)
 			if err != nil {
 				return nil, err
 			}
-			for _, m := range declared.FindAllStringSubmatch(string(text), -1) {
-				if binary == "" {
-					binary = filepath.Join(dir, strings.ReplaceAll(short(pkg), "/", "-")+".test")
-					// -fuzz with -c instruments the code as a fuzz run would.
-					if out, err := output(ctx, r.root, nil, "go", "test", "-c", "-fuzz=.", "-o", binary, pkg); err != nil {
-						r.report.fail(pkg+" (built for fuzzing)", out)
-						break
-					}
-				}
-				targets = append(targets, fuzzTarget{pkg, m[1], binary})
+			for _, m := range pattern.FindAllStringSubmatch(string(text), -1) {
+				all[pkg] = append(all[pkg], m[1])
 			}
 		}
 	}
-	return targets, nil
+	return all, nil
 }
 
 // runFuzz runs one target where its package is, as go test -fuzz does: what breaks it stays there in testdata/fuzz, to be

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path"
 	"runtime"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/isantarget/isantarget/test/daemon"
 	"github.com/isantarget/isantarget/test/peer"
 )
 
@@ -81,11 +83,11 @@ func runEndToEnd(ctx context.Context, r *runner, env, names []string) {
 	deadline, _ := ctx.Deadline()
 	// The test's own bound comes first, for it prints what every goroutine was at.
 	bound := time.Until(deadline) - 20*time.Second
-	args := []string{"-count=1", "-timeout=" + bound.String()}
+	args := []string{"-vet=off", "-count=1", "-timeout=" + bound.String()} // check has vetted them
 	for _, name := range names {
 		args = append(args, "./test/"+name)
 	}
-	goTest(ctx, r.report, r.root, env, args...)
+	goTest(ctx, r.report, r.root, append(daemon.Shipped(), env...), args...)
 }
 
 // compiler is what the race detector's runtime is linked with.
@@ -104,7 +106,7 @@ func unit(ctx context.Context, r *runner) {
 	}
 	packages = slices.DeleteFunc(packages, func(p string) bool { return slices.Contains(own, p) })
 	// The slow ones mostly wait: for file systems, processes, and each other.
-	args := []string{"-timeout=10m", "-p=" + strconv.Itoa(2*runtime.NumCPU())}
+	args := []string{"-vet=off", "-timeout=10m", "-p=" + strconv.Itoa(2*runtime.NumCPU())}
 	if lacking := peer.Lacking(compiler()...); lacking == "" {
 		args = append(args, "-race")
 	} else {
@@ -112,7 +114,12 @@ func unit(ctx context.Context, r *runner) {
 	}
 	goTest(ctx, r.report, r.root, r.binaries.environment(ctx, r.report), append(args, packages...)...)
 	// The tests that count allocations are not built for the race detector.
-	goTest(ctx, r.report, r.root, nil, append([]string{"-run=Alloc", "-timeout=2m"}, packages...)...)
+	counting, err := declared(ctx, r.root, `Test\w*Alloc\w*`)
+	if err != nil {
+		r.report.fail("unit", err.Error())
+		return
+	}
+	goTest(ctx, r.report, r.root, daemon.Shipped(), append([]string{"-vet=off", "-run=Alloc", "-timeout=2m"}, slices.Sorted(maps.Keys(counting))...)...)
 }
 
 // goList returns the import paths of the module's packages.
