@@ -62,12 +62,21 @@ func run(args []string, w io.Writer) int {
 	return 0
 }
 
-// runStages runs stages one after the other, each within its bound; one that mostly waits runs beside those after it, and
-// its report is printed when there is room. Once ctx has ended the rest counts as failed.
+// runStages runs stages one after the other, each within its bound; one that mostly waits runs beside those after it, up
+// to one that has to be alone, and its report is printed when there is room. Once ctx has ended the rest counts as failed.
 func runStages(ctx context.Context, r *runner, chosen []stage) {
 	install(ctx, r, chosen)
 	var beside []func()
+	join := func() {
+		for _, end := range beside {
+			end()
+		}
+		beside = nil
+	}
 	for i, s := range chosen {
+		if s.alone {
+			join()
+		}
 		if !s.waits || i == len(chosen)-1 {
 			part := r.part(r.report.w)
 			runStage(ctx, part, s)
@@ -86,9 +95,7 @@ func runStages(ctx context.Context, r *runner, chosen []stage) {
 			r.report.add(part.report)
 		})
 	}
-	for _, join := range beside {
-		join()
-	}
+	join()
 }
 
 // part is a runner for one stage.

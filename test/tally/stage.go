@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -23,6 +24,7 @@ type stage struct {
 	bound   time.Duration
 	peers   []string // the Debian packages it uses, by their names in peer.Packages
 	waits   bool     // it mostly waits, and may run beside the stages after it
+	alone   bool     // no stage may run beside it
 	run     func(context.Context, *runner)
 }
 
@@ -42,12 +44,12 @@ func stages() []stage {
 	guest := slices.Clip(append(race, "qemu-system-x86", "mmdebstrap", "e2fsprogs", "cpio", "xz-utils"))
 	return []stage{
 		{name: "check", purpose: "formatting, vet, staticcheck, build without cgo, the rules of the house", bound: 10 * time.Minute, run: check},
-		{name: "unit", purpose: "unit tests, with the race detector", bound: 15 * time.Minute, peers: append(race, "zsh", "fish"), run: unit},
-		{name: "fuzz", purpose: "each fuzz target for a moment", bound: 6 * time.Minute, run: fuzz},
-		{name: "daemon", purpose: "the daemon as a process: stop, kill, refusals; what it tells Prometheus", bound: 5 * time.Minute, peers: append(race, "prometheus"), run: endToEnd("daemon")},
+		{name: "unit", purpose: "unit tests, with the race detector", bound: 20 * time.Minute, peers: append(race, "zsh", "fish"), waits: true, run: unit},
+		{name: "fuzz", purpose: "each fuzz target for a moment", bound: 10 * time.Minute, run: fuzz},
+		{name: "daemon", purpose: "the daemon as a process: stop, kill, refusals; what it tells Prometheus", bound: 10 * time.Minute, peers: append(race, "prometheus"), run: endToEnd("daemon")},
 		{name: "image", purpose: "the container image's binary: static, in an empty root, not as root", bound: 5 * time.Minute, run: endToEnd("image")},
-		// Before powercut begins: a container has copies of the machine's mounts for a moment, and keeps in use what is unmounted.
-		{name: "debian", purpose: "the Debian package: installed, used, brought up to date, removed on a machine with systemd", bound: 10 * time.Minute, peers: []string{"systemd-container", "systemd", "libiscsi-bin"}, run: endToEnd("debian")},
+		// A container has copies of the machine's mounts for a moment, and keeps in use what is unmounted.
+		{name: "debian", purpose: "the Debian package: installed, used, brought up to date, removed on a machine with systemd", bound: 10 * time.Minute, peers: []string{"systemd-container", "systemd", "libiscsi-bin"}, alone: true, run: endToEnd("debian")},
 		{name: "protocol", purpose: "clause by clause, by initiators that can be wrong, and by many at once", bound: 25 * time.Minute, peers: append(race, "tgt", "istgt", "open-isns-server", "open-isns-utils"), waits: true, run: endToEnd("protocol", "hostile", "reservation", "compareandwrite", "live", "thirdparty", "migration", "isns", "doctor")},
 		{name: "powercut", purpose: "the plug is pulled: below the store, in a real file system, and by SIGKILL", bound: 25 * time.Minute, peers: append(race, "e2fsprogs", "xfsprogs"), waits: true, run: endToEnd("powercut")},
 		{name: "outage", purpose: "the power of a machine is cut that serves from its own disk: all of the way down to the flush of a virtual disk", bound: 25 * time.Minute, peers: append(guest, "xfsprogs"), waits: true, run: endToEnd("outage")},
@@ -105,8 +107,9 @@ func unit(ctx context.Context, r *runner) {
 		return
 	}
 	packages = slices.DeleteFunc(packages, func(p string) bool { return slices.Contains(own, p) })
-	// The slow ones mostly wait: for file systems, processes, and each other.
-	args := []string{"-vet=off", "-timeout=10m", "-p=" + strconv.Itoa(2*runtime.NumCPU())}
+	// The slow ones mostly wait: for file systems, processes, and each other. They begin first.
+	slices.SortStableFunc(packages, func(a, b string) int { return cmp.Compare(slowness(b), slowness(a)) })
+	args := []string{"-vet=off", "-timeout=15m", "-p=" + strconv.Itoa(2*runtime.NumCPU())}
 	if lacking := peer.Lacking(compiler()...); lacking == "" {
 		args = append(args, "-race")
 	} else {
@@ -120,6 +123,15 @@ func unit(ctx context.Context, r *runner) {
 		return
 	}
 	goTest(ctx, r.report, r.root, daemon.Shipped(), append([]string{"-vet=off", "-run=Alloc", "-timeout=2m"}, slices.Sorted(maps.Keys(counting))...)...)
+}
+
+// slowness is higher of a package whose tests take long.
+func slowness(pkg string) int {
+	slowest := []string{"provision", "backstore/file", "backstore/snapshot", "scsi/sbc", "cmd/isantarget", "test/tally"}
+	if i := slices.Index(slowest, short(pkg)); i >= 0 {
+		return len(slowest) - i
+	}
+	return 0
 }
 
 // goList returns the import paths of the module's packages.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -191,6 +192,32 @@ func TestStagesBeside(t *testing.T) {
 	}
 	if want := "== slow: \nFAIL slow thing\n    it broke\n== slow: 0 passed, 1 failed, 0 skipped"; !strings.Contains(printed.String(), want) {
 		t.Errorf("the report of the slow stage is not in one piece:\n%s", printed.String())
+	}
+}
+
+// A stage that has to be alone begins when those before it have ended, and those after it wait for its end.
+func TestStageAlone(t *testing.T) {
+	r := &runner{report: newReport(new(strings.Builder))}
+	var running atomic.Int32
+	mostly := func(_ context.Context, r *runner) {
+		running.Add(1)
+		time.Sleep(50 * time.Millisecond) // so that the next would find it
+		running.Add(-1)
+		r.report.pass()
+	}
+	runStages(context.Background(), r, []stage{
+		{name: "before", bound: time.Minute, waits: true, run: mostly},
+		{name: "alone", bound: time.Minute, alone: true, run: func(_ context.Context, r *runner) {
+			if n := running.Load(); n != 0 {
+				r.report.fail("alone", "another stage runs")
+			}
+			r.report.pass()
+		}},
+		{name: "after", bound: time.Minute, waits: true, run: mostly},
+		{name: "last", bound: time.Minute, run: mostly},
+	})
+	if want := (counts{passed: 4}); r.report.counts != want {
+		t.Errorf("counted %v, want %v", r.report.counts, want)
 	}
 }
 
