@@ -63,7 +63,7 @@ func run(args []string, w io.Writer) int {
 }
 
 // runStages runs stages one after the other, each within its bound; one that mostly waits runs beside those after it, up
-// to one that has to be alone, and its report is printed when there is room. Once ctx has ended the rest counts as failed.
+// to one that joins them, and its report is printed when there is room. Once ctx has ended the rest counts as failed.
 func runStages(ctx context.Context, r *runner, chosen []stage) {
 	install(ctx, r, chosen)
 	var beside []func()
@@ -74,7 +74,7 @@ func runStages(ctx context.Context, r *runner, chosen []stage) {
 		beside = nil
 	}
 	for i, s := range chosen {
-		if s.alone {
+		if s.joins {
 			join()
 		}
 		if !s.waits || i == len(chosen)-1 {

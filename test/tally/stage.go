@@ -24,7 +24,7 @@ type stage struct {
 	bound   time.Duration
 	peers   []string // the Debian packages it uses, by their names in peer.Packages
 	waits   bool     // it mostly waits, and may run beside the stages after it
-	alone   bool     // no stage may run beside it
+	joins   bool     // it begins when all stages before it have ended
 	run     func(context.Context, *runner)
 }
 
@@ -49,14 +49,15 @@ func stages() []stage {
 		{name: "daemon", purpose: "the daemon as a process: stop, kill, refusals; what it tells Prometheus", bound: 10 * time.Minute, peers: append(race, "prometheus"), run: endToEnd("daemon")},
 		{name: "image", purpose: "the container image's binary: static, in an empty root, not as root", bound: 5 * time.Minute, run: endToEnd("image")},
 		// A container has copies of the machine's mounts for a moment, and keeps in use what is unmounted.
-		{name: "debian", purpose: "the Debian package: installed, used, brought up to date, removed on a machine with systemd", bound: 10 * time.Minute, peers: []string{"systemd-container", "systemd", "libiscsi-bin"}, alone: true, run: endToEnd("debian")},
+		{name: "debian", purpose: "the Debian package: installed, used, brought up to date, removed on a machine with systemd", bound: 10 * time.Minute, peers: []string{"systemd-container", "systemd", "libiscsi-bin"}, joins: true, run: endToEnd("debian")},
 		{name: "protocol", purpose: "clause by clause, by initiators that can be wrong, and by many at once", bound: 25 * time.Minute, peers: append(race, "tgt", "istgt", "open-isns-server", "open-isns-utils"), waits: true, run: endToEnd("protocol", "hostile", "reservation", "compareandwrite", "live", "thirdparty", "migration", "isns", "doctor")},
 		{name: "powercut", purpose: "the plug is pulled: below the store, in a real file system, and by SIGKILL", bound: 25 * time.Minute, peers: append(race, "e2fsprogs", "xfsprogs"), waits: true, run: endToEnd("powercut")},
 		{name: "outage", purpose: "the power of a machine is cut that serves from its own disk: all of the way down to the flush of a virtual disk", bound: 25 * time.Minute, peers: append(guest, "xfsprogs"), waits: true, run: endToEnd("outage")},
 		{name: "page", purpose: "the web page in a browser, by keyboard too", bound: 15 * time.Minute, peers: append(race, "chromium"), waits: true, run: endToEnd("page")},
 		{name: "qemu", purpose: "qemu-img and qemu-io on iscsi:// disks", bound: 8 * time.Minute, peers: append(race, "qemu-utils", "qemu-block-extra"), run: endToEnd("qemu")},
 		{name: "conformance", purpose: "libiscsi's iscsi-test-cu in every shape of logical unit", bound: 15 * time.Minute, peers: append(race, "libiscsi-bin"), run: endToEndWithoutRace("conformance")},
-		{name: "guest", purpose: "the Linux initiator in a QEMU guest, and QEMU that pauses one on a full disk", bound: 25 * time.Minute, peers: append(guest, "qemu-block-extra", "xfsprogs"), run: endToEnd("guest")},
+		// Guests have one processor each, and those of a cluster wait for each other.
+		{name: "guest", purpose: "the Linux initiator in a QEMU guest, and QEMU that pauses one on a full disk", bound: 25 * time.Minute, peers: append(guest, "qemu-block-extra", "xfsprogs"), joins: true, waits: true, run: endToEnd("guest")},
 		{name: "cluster", purpose: "what clusters ask of a shared disk, in two QEMU guests", bound: 20 * time.Minute, peers: guest, run: endToEnd("cluster")},
 	}
 }

@@ -195,8 +195,8 @@ func TestStagesBeside(t *testing.T) {
 	}
 }
 
-// A stage that has to be alone begins when those before it have ended, and those after it wait for its end.
-func TestStageAlone(t *testing.T) {
+// A stage that joins begins when those before it have ended, and those after it wait for its end.
+func TestStageJoins(t *testing.T) {
 	r := &runner{report: newReport(new(strings.Builder))}
 	var running atomic.Int32
 	mostly := func(_ context.Context, r *runner) {
@@ -207,9 +207,9 @@ func TestStageAlone(t *testing.T) {
 	}
 	runStages(context.Background(), r, []stage{
 		{name: "before", bound: time.Minute, waits: true, run: mostly},
-		{name: "alone", bound: time.Minute, alone: true, run: func(_ context.Context, r *runner) {
+		{name: "joins", bound: time.Minute, joins: true, run: func(_ context.Context, r *runner) {
 			if n := running.Load(); n != 0 {
-				r.report.fail("alone", "another stage runs")
+				r.report.fail("joins", "another stage runs")
 			}
 			r.report.pass()
 		}},
