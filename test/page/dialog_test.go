@@ -95,6 +95,13 @@ func (b *tab) closed() {
 	}
 }
 
+// leave gives a dialog up. What had the focus before has it again then.
+func (b *tab) leave() {
+	b.t.Helper()
+	b.press(kb.Escape)
+	b.await("the end of the dialog", `!document.querySelector("#dialogs dialog")`)
+}
+
 // refused waits for the reason why the dialog does nothing.
 func (b *tab) refused(because string) {
 	b.t.Helper()
@@ -233,7 +240,7 @@ func testJobCancel(t *testing.T, r *rig, b *tab) {
 	b.submit()
 	b.await("what is at work", `/^allocate: .*cancelled under Jobs/.test(document.querySelector("dialog[open] .progress:not([hidden])")?.textContent)`)
 	b.shoot("allocate")
-	b.press(kb.Escape)
+	b.leave()
 	jobs, err := r.Jobs(t.Context())
 	if err != nil || len(jobs) == 0 || jobs[len(jobs)-1].State != job.Running || jobs[len(jobs)-1].Kind != "allocate" {
 		t.Fatalf("the jobs are %+v, %v", jobs, err)
@@ -355,7 +362,7 @@ func testImage(t *testing.T, r *rig, b *tab) {
 	b.write("2")
 	b.typed("attic")
 	b.refused("is in use: " + clerk)
-	b.press(kb.Escape)
+	b.leave()
 	b.act("#/luns/attic", "unmap", "attic", books)
 	b.typed("attic")
 	b.closed()

@@ -183,7 +183,7 @@ func testRefusal(t *testing.T, r *rig, b *tab) {
 		t.Errorf("the reason is %q", text)
 	}
 	b.shoot("refused")
-	b.press(kb.Escape)
+	b.leave()
 	b.await("the end of the dialog", `!document.querySelector("#dialogs dialog") && document.activeElement?.dataset.action === "create-lun"`)
 
 	b.act("#/luns/vmstore", "delete-lun", "vmstore") // stands in the configuration file
