@@ -37,10 +37,10 @@ func comingAndGoing(t *testing.T, g *guest.Guest) {
 	d := daemon.Start(t, daemon.Config{File: file})
 	a := login(t, g, d, nameOne, 1)
 	a.run(`rm -f /run/fio.stop /run/fio.status
-		( until [ -e /run/fio.stop ]; do
+		( status=0; until [ -e /run/fio.stop ]; do
 			fio --name=verify --filename=$disk --offset=1m --size=2m --rw=randwrite --bs=16k --ioengine=libaio --iodepth=4 --direct=1 --rate=1m \
-				--verify=crc32c --verify_fatal=1 --do_verify=1 >/run/fio 2>&1 || break
-		done; echo $? >/run/fio.status.new; mv /run/fio.status.new /run/fio.status ) &`)
+				--verify=crc32c --verify_fatal=1 --do_verify=1 >/run/fio 2>&1 || { status=$?; break; }
+		done; echo $status >/run/fio.status.new; mv /run/fio.status.new /run/fio.status ) &`)
 
 	write("first", "second")
 	if status, out := daemon.Run(t, "reload", "--socket", filepath.Join(state, admin.SocketName)); status != 0 {

@@ -126,10 +126,10 @@ func multipath(t *testing.T, one, two *guest.Guest) {
 	b.refused(image, 1, 0xb0)
 
 	a.run(`rm -f /run/fio.status /run/fio.stop
-		( until [ -e /run/fio.stop ]; do
+		( status=0; until [ -e /run/fio.stop ]; do
 			fio --name=verify --filename=$map --offset=8m --size=4m --rw=randwrite --bs=16k --ioengine=libaio --iodepth=4 --direct=1 --rate=1m \
-				--verify=crc32c --verify_fatal=1 --do_verify=1 >/run/fio 2>&1 || break
-		done; echo $? >/run/fio.status.new; mv /run/fio.status.new /run/fio.status ) &
+				--verify=crc32c --verify_fatal=1 --do_verify=1 >/run/fio 2>&1 || { status=$?; break; }
+		done; echo $status >/run/fio.status.new; mv /run/fio.status.new /run/fio.status ) &
 		writing`)
 	for _, portal := range portals {
 		address, _, _ := strings.Cut(portal, ":")
