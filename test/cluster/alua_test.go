@@ -86,11 +86,9 @@ func asymmetricAccess(t *testing.T, one *guest.Guest) {
 		[ "$(number $first)" != "$(number $second)" ] || die "both paths are of one group: $(cat /run/groups)"
 		wait_priority $first 50
 		wait_priority $second 10`, pathFunctions)
-	a.run(`rm -f /run/fio.status /run/fio.stop
-		( status=0; until [ -e /run/fio.stop ]; do
-			fio --name=verify --filename=$map --size=8m --rw=write --bs=16k --ioengine=libaio --iodepth=4 --direct=1 --rate=512k \
-				--verify=crc32c --verify_fatal=1 --do_verify=1 >/run/fio 2>&1 || { status=$?; break; }
-		done; echo $status >/run/fio.status.new; mv /run/fio.status.new /run/fio.status ) &
+	a.run(`rm -f /run/fio.status
+		( fio --name=verify --filename=$map --size=32m --rw=write --bs=16k --ioengine=libaio --iodepth=4 --direct=1 --rate=512k \
+			--verify=crc32c --verify_fatal=1 --do_verify=1 >/run/fio 2>&1; echo $? >/run/fio.status.new; mv /run/fio.status.new /run/fio.status ) &
 		through $first`)
 	// The states change places; then the other is taken out of use, step by step, and comes back.
 	a.run("set_states an,ao $one,$two; wait_priority $second 50; wait_priority $first 10; through $second")
@@ -102,7 +100,7 @@ func asymmetricAccess(t *testing.T, one *guest.Guest) {
 	// The path under I/O goes to standby at once: what was on its way is carried out, what comes after takes the other.
 	a.run("set_states s $two; wait_priority $second 1; through $first")
 	a.run("set_states an $two; wait_priority $second 10; through $first")
-	a.run(`: >/run/fio.stop; for n in $(seq 600); do [ -e /run/fio.status ] && break; sleep 0.2; done
+	a.run(`for n in $(seq 600); do [ -e /run/fio.status ] && break; sleep 0.2; done
 		[ "$(cat /run/fio.status)" = 0 ] || die "fio: $(cat /run/fio)"
 		multipathd show topology`)
 }
