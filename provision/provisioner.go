@@ -158,7 +158,8 @@ func (p *Provisioner) tell(report Report, start bool) {
 	}
 }
 
-// turn locks applying, or gives up when ctx ends: who has it may hang in a store.
+// turn locks applying, or gives up when ctx ends: who has it may hang in a store, or be
+// stopping and wait for the job that asks.
 func (p *Provisioner) turn(ctx context.Context) error {
 	for !p.applying.TryLock() {
 		select {

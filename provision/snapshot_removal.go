@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/isantarget/isantarget/backstore/snapshot"
 	"github.com/isantarget/isantarget/configs"
@@ -111,24 +110,10 @@ func merge(ctx context.Context, u *unit, name string, to snapshot.Removal, progr
 	return err
 }
 
-// enter takes p.applying for a job, or gives up when ctx ends: who has it may be stopping,
-// and wait for the job.
-func (p *Provisioner) enter(ctx context.Context) error {
-	const again = 20 * time.Millisecond
-	for !p.applying.TryLock() {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(again):
-		}
-	}
-	return nil
-}
-
 // withImage does something with the image of a LUN that may be served meanwhile. path,
 // if it is not empty, is the one that is meant.
 func (p *Provisioner) withImage(ctx context.Context, lun, path string, do func(*running, *unit, *snapshot.Image) error) error {
-	if err := p.enter(ctx); err != nil {
+	if err := p.turn(ctx); err != nil {
 		return err
 	}
 	defer p.applying.Unlock()
