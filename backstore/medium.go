@@ -183,15 +183,21 @@ func (m *Medium) WriteAt(p []byte, off int64) (int, error) {
 	if err := m.admitWrite("write", off, int64(len(p))); err != nil {
 		return 0, err
 	}
-	n, err := m.store.WriteAt(p, off)
-	for tries := 0; interrupted(err, &tries); {
-		n, err = m.store.WriteAt(p, off)
-	}
+	n, err := m.write(p, off)
 	if err == nil && n == len(p) {
 		m.changed()
 		return n, nil
 	}
 	return wrote(n, err, len(p), off)
+}
+
+// write is the store's WriteAt, made again where a signal has cut it short.
+func (m *Medium) write(p []byte, off int64) (int, error) {
+	n, err := m.store.WriteAt(p, off)
+	for tries := 0; interrupted(err, &tries); {
+		n, err = m.store.WriteAt(p, off)
+	}
+	return n, err
 }
 
 // TryWriteAt writes all of p at off and returns len(p) if that needs no waiting;
@@ -230,10 +236,7 @@ func (m *Medium) WriteThroughAt(p []byte, off int64) (int, error) {
 		}
 		return wrote(n, err, len(p), off)
 	}
-	n, err := m.store.WriteAt(p, off)
-	for tries := 0; interrupted(err, &tries); {
-		n, err = m.store.WriteAt(p, off)
-	}
+	n, err := m.write(p, off)
 	if n, err = wrote(n, err, len(p), off); err != nil || !m.store.Geometry().Volatile {
 		return n, err
 	}
@@ -371,7 +374,7 @@ func (m *Medium) ZeroAt(off, length int64, unmap bool) error {
 func (m *Medium) writeZeros(off, length int64) error {
 	for end := off + length; off < end; {
 		p := zeroPage[:min(end-off, zeroChunk)]
-		n, err := m.store.WriteAt(p, off)
+		n, err := m.write(p, off)
 		if n, err = wrote(n, err, len(p), off); err != nil {
 			return failed("zero", off, end-off, int64(n), err)
 		}
