@@ -92,7 +92,7 @@ func (u *unit) detail(q *questions) LUNDetail {
 	}
 	if kind(l) == configs.File {
 		if p, err := q.promiseOf(u); err == nil {
-			d.Allocated, d.Shared, d.Free = p.Used, min(p.shares.shared, p.Used), p.Available
+			d.Allocated, d.Shared, d.Free = p.Used, p.shared(), p.Available
 		}
 	} else if space, err := u.medium.Space(); err == nil {
 		d.Allocated, d.Free = space.Used, space.Available

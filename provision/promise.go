@@ -20,6 +20,9 @@ type promise struct {
 	shares shares
 }
 
+// shared are the bytes of Used that other files have too, at most.
+func (p *promise) shared() int64 { return min(p.shares.shared, p.Used) }
+
 // owed are the bytes that the image may still take, if it can be written: what it has
 // no blocks for, and what it has only together with other files, for a write to that
 // takes new ones.

@@ -172,7 +172,7 @@ func allocated(promises []promise, taken int64) int64 {
 	for i := range promises {
 		p := &promises[i]
 		if p.shares.placed {
-			sum += p.Used - min(p.shares.shared, p.Used)
+			sum += p.Used - p.shared()
 			places = append(places, p.shares.places...)
 		} else {
 			sum += p.Used

@@ -133,7 +133,7 @@ func (p *pool) unshared(u *unit) int64 {
 		return 0
 	}
 	promise := &p.promises[i]
-	return max(promise.Used-promise.shares.shared, 0)
+	return promise.Used - promise.shared()
 }
 
 // atMostThat is what to say behind what is owed if it is too much perhaps.

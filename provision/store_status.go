@@ -121,7 +121,7 @@ func (s *StoreStatus) fill(r *running, pools map[string]*pool) {
 func (p *promise) status(l configs.LUN) ImageStatus {
 	return ImageStatus{
 		LUN: l.Name, Path: l.Path, Size: p.size, Allocated: p.Used,
-		Shared: min(p.shares.shared, p.Used), Estimated: p.shares.estimated,
+		Shared: p.shared(), Estimated: p.shares.estimated,
 	}
 }
 
