@@ -94,7 +94,7 @@ func offerNames(c *cli.Context, noun, word, first string) {
 	}
 }
 
-// candidates are// candidates are what a word of a command stands for; of a daemon that does not answer there
+// candidates are what a word of a command stands for; of a daemon that does not answer there
 // are none. first is the word before it.
 func candidates(ctx context.Context, client *admin.Client, noun, word, first string) (names []string) {
 	switch strings.TrimRight(strings.Trim(word, "[]"), ".") {
