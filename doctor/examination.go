@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/isantarget/isantarget/internal/initiator"
@@ -72,7 +73,8 @@ type examination struct {
 
 	until      time.Time // of the check that runs
 	a, b       *nexus
-	lost       int // connections
+	mu         sync.Mutex // of the next two: two hosts may be at work at once
+	lost       int        // connections
 	violations []string
 	pages      map[int][]byte
 	blocks     *capacity
@@ -116,12 +118,28 @@ func (x *examination) pause(d time.Duration) error {
 
 // note remembers which rules of the protocol a connection saw broken.
 func (x *examination) note(c *initiator.Connection) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
 	for _, v := range c.Violations {
 		if text := v.Error(); len(x.violations) < 16 && !slices.Contains(x.violations, text) {
 			x.violations = append(x.violations, text)
 		}
 	}
 	c.Violations = nil
+}
+
+// lose counts a connection that was lost, or could not be made.
+func (x *examination) lose() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.lost++
+}
+
+// losses is how many connections were lost.
+func (x *examination) losses() int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.lost
 }
 
 // Examine examines what p names. The error says why nothing could be examined: whoever

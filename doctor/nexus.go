@@ -175,8 +175,8 @@ func (n *nexus) connection() (*initiator.Connection, error) {
 		n.conn.Until = n.x.until
 		return n.conn, nil
 	}
-	if n.x.lost >= maxLost {
-		return nil, notChecked("the target has lost our connections %d times, and is asked no more", n.x.lost)
+	if lost := n.x.losses(); lost >= maxLost {
+		return nil, notChecked("the target has lost our connections %d times, and is asked no more", lost)
 	}
 	c, err := n.x.login(n.portal, n.isid, func(l *initiator.Login) { l.InitiatorName = n.name })
 	var refusal *initiator.Refusal
@@ -186,7 +186,7 @@ func (n *nexus) connection() (*initiator.Connection, error) {
 		return n.connection()
 	}
 	if err != nil {
-		n.x.lost++
+		n.x.lose()
 		return nil, err
 	}
 	n.conn = c
@@ -225,7 +225,7 @@ func (n *nexus) execute(name string, cmd initiator.Command) ([]byte, error) {
 	if err != nil {
 		if !errors.Is(err, initiator.ErrRejected) {
 			n.drop()
-			n.x.lost++
+			n.x.lose()
 		}
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
