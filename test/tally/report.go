@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -23,10 +24,16 @@ func (c counts) String() string {
 type report struct {
 	w        io.Writer
 	counts   counts
-	failures []string
+	failures []failure
 	reasons  []string            // of skips, in the order they came
 	skips    map[string][]string // names by reason
 	took     []string            // the stages, each with its time
+}
+
+// A failure is what is said once more at the end, where someone who has only the end of the output sees it.
+type failure struct {
+	name    string
+	excerpt []string
 }
 
 func newReport(w io.Writer) *report { return &report{w: w, skips: make(map[string][]string)} }
@@ -42,7 +49,7 @@ func (r *report) pass() {
 // fail counts a failure and prints all that is known of it.
 func (r *report) fail(name, output string) {
 	r.counts.failed++
-	r.failures = append(r.failures, short(name))
+	r.failures = append(r.failures, failure{short(name), excerpt(output)})
 	fmt.Fprintf(r.w, "FAIL %s\n", short(name))
 	for line := range strings.Lines(output) {
 		fmt.Fprintf(r.w, "    %s", line)
@@ -50,6 +57,23 @@ func (r *report) fail(name, output string) {
 	if output != "" && !strings.HasSuffix(output, "\n") {
 		fmt.Fprintln(r.w)
 	}
+}
+
+// telling matches the lines of a test's output that say what is wrong: what it logged, a script's last words, a crash.
+var telling = regexp.MustCompile(`^\w+\.go:\d+: |\] FAIL: |DATA RACE|panic: |fatal error: |took longer than`)
+
+// excerpt is what says most of a failed test's output, a few lines.
+func excerpt(output string) (lines []string) {
+	const most, wide = 6, 300
+	for line := range strings.Lines(output) {
+		if line = strings.TrimSpace(line); telling.MatchString(line) && !strings.HasPrefix(line, "testing.go:") {
+			lines = append(lines, strings.ToValidUTF8(line[:min(len(line), wide)], ""))
+		}
+	}
+	if len(lines) > most {
+		lines = append(lines[:most/2:most/2], lines[len(lines)-most/2:]...)
+	}
+	return lines
 }
 
 func (r *report) skip(name, reason string) {
@@ -84,7 +108,7 @@ func (r *report) add(s *report) {
 	}
 }
 
-// finish prints the skips, the names of what failed, how long the stages took and the last line, and tells whether all is well.
+// finish prints the skips, what failed and an excerpt of why, how long the stages took and the last line, and tells whether all is well.
 func (r *report) finish() bool {
 	for _, reason := range r.reasons {
 		fmt.Fprintf(r.w, "SKIP %s\n", reason)
@@ -92,8 +116,11 @@ func (r *report) finish() bool {
 			fmt.Fprintf(r.w, "    %s\n", name)
 		}
 	}
-	for _, name := range r.failures {
-		fmt.Fprintf(r.w, "FAIL %s\n", name)
+	for _, f := range r.failures {
+		fmt.Fprintf(r.w, "FAIL %s\n", f.name)
+		for _, line := range f.excerpt {
+			fmt.Fprintf(r.w, "    %s\n", line)
+		}
 	}
 	if len(r.took) > 1 {
 		fmt.Fprintf(r.w, "took: %s\n", strings.Join(r.took, ", "))

@@ -59,8 +59,9 @@ func TestSkipped(t *testing.T) { t.Skip("no such machine") }
 			t.Errorf("the report lacks %q:\n%s", want, printed)
 		}
 	}
-	if !strings.HasSuffix(printed, "\n3 passed, 2 failed, 2 skipped\n") {
-		t.Errorf("the last line is not the tally:\n%s", printed)
+	const end = "\nFAIL specimen/a TestParent/two/deep\n    a_test.go:6: deep trouble\nFAIL specimen/a TestParentItself\n    a_test.go:11: trouble of its own\n3 passed, 2 failed, 2 skipped\n"
+	if !strings.HasSuffix(printed, end) {
+		t.Errorf("the end is not what failed, why, and the tally:\n%s", printed)
 	}
 }
 
