@@ -89,6 +89,18 @@ func (s *fakeServer) forget() {
 	s.entity, s.nodes, s.portals, s.groups = "", map[string]string{}, map[string]map[Tag]uint32{}, map[string]string{}
 }
 
+// count counts the requests of a function.
+func (s *fakeServer) count(f Function) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.requests {
+		if r == f {
+			n++
+		}
+	}
+	return n
+}
+
 // behave changes how it behaves, and ends the connections there are.
 func (s *fakeServer) behave(change func()) {
 	s.mu.Lock()
