@@ -48,22 +48,20 @@ const pathFunctions = `
 number() { sg_vpd --page=di /dev/$1 | sed -n 's/.*Target port group: *0x\([0-9a-f]*\).*/0x\1/p'; }
 # wait_priority DISK PRIORITY: what multipath makes of its access state.
 wait_priority() {
-	local n
-	for n in $(seq 300); do
-		multipathd show paths format '%d %p' | grep -q "^$1 *$2 *$" && return 0
+	local end=$((SECONDS + 60))
+	until multipathd show paths format '%d %p' | grep -q "^$1 *$2 *$"; do
+		[ $SECONDS -lt $end ] || die "want priority $2 of $1: $(multipathd show paths format '%d %p %t %o %T')"
 		sleep 0.2
 	done
-	die "want priority $2 of $1: $(multipathd show paths format '%d %p %t')"
 }
 # through DISK: some more writes go through this path.
 through() {
-	local n before=$(awk '{ print $7 }' /sys/block/$1/stat)
-	for n in $(seq 600); do
-		[ $(awk '{ print $7 }' /sys/block/$1/stat) -gt $((before + 128)) ] && return 0
+	local end=$((SECONDS + 60)) before=$(awk '{ print $7 }' /sys/block/$1/stat)
+	until [ $(awk '{ print $7 }' /sys/block/$1/stat) -gt $((before + 128)) ]; do
 		[ -e /run/fio.status ] && die "fio ended: $(cat /run/fio)"
+		[ $SECONDS -lt $end ] || die "no writes through $1: $(multipathd show topology; tail -30 /run/multipathd.log; dmesg | tail -30)"
 		sleep 0.1
 	done
-	die "no writes through $1: $(multipathd show topology)"
 }
 # set STATES GROUPS: SET TARGET PORT GROUPS through the path of $second; the states are acronyms, as there are numbers of groups.
 set_states() { sg_stpg --tp="$2" --state="$1" /dev/$second || die "SET TARGET PORT GROUPS $1 of $2"; }
@@ -86,9 +84,10 @@ func asymmetricAccess(t *testing.T, one *guest.Guest) {
 		[ "$(number $first)" != "$(number $second)" ] || die "both paths are of one group: $(cat /run/groups)"
 		wait_priority $first 50
 		wait_priority $second 10`, pathFunctions)
+	// It writes as long as the steps take, and reads again what it has just written.
 	a.run(`rm -f /run/fio.status
-		( fio --name=verify --filename=$map --size=32m --rw=write --bs=16k --ioengine=libaio --iodepth=4 --direct=1 --rate=512k \
-			--verify=crc32c --verify_fatal=1 --do_verify=1 >/run/fio 2>&1; echo $? >/run/fio.status.new; mv /run/fio.status.new /run/fio.status ) &
+		( fio --name=verify --filename=$map --size=32m --time_based --runtime=1200 --rw=write --bs=16k --ioengine=libaio --iodepth=4 --direct=1 \
+			--rate=512k --verify=crc32c --verify_fatal=1 --verify_backlog=64 >/run/fio 2>&1; echo $? >/run/fio.status.new; mv /run/fio.status.new /run/fio.status ) &
 		through $first`)
 	// The states change places; then the other is taken out of use, step by step, and comes back.
 	a.run("set_states an,ao $one,$two; wait_priority $second 50; wait_priority $first 10; through $second")
@@ -97,10 +96,14 @@ func asymmetricAccess(t *testing.T, one *guest.Guest) {
 		sg_readcap --long /dev/$first >/dev/null || die "READ CAPACITY through a port in standby"`)
 	a.run("set_states u $one; wait_paths 1 1; through $second")
 	a.run("set_states ao $one; wait_paths 2 0; wait_priority $first 50")
-	// The path under I/O goes to standby at once: what was on its way is carried out, what comes after takes the other.
+	// The other path is left first: Linux makes optimized again what it finds in standby while it still prefers it, which an
+	// initiator may do that can set states. Standby under I/O is for [operatorMoves], where it cannot.
+	a.run("set_states an $two; wait_priority $second 10; through $first")
 	a.run("set_states s $two; wait_priority $second 1; through $first")
 	a.run("set_states an $two; wait_priority $second 10; through $first")
-	a.run(`for n in $(seq 600); do [ -e /run/fio.status ] && break; sleep 0.2; done
-		[ "$(cat /run/fio.status)" = 0 ] || die "fio: $(cat /run/fio)"
+	a.run(`[ -e /run/fio.status ] && die "fio ended: $(cat /run/fio)"
+		pkill -INT -x fio # it ends what it is at, and exits with status 128
+		for n in $(seq 300); do [ -e /run/fio.status ] && break; sleep 0.2; done
+		[ "$(cat /run/fio.status)" = 128 ] && grep -q 'err= 0' /run/fio && grep -q 'read: IOPS=' /run/fio || die "fio: $(cat /run/fio.status /run/fio)"
 		multipathd show topology`)
 }
