@@ -207,9 +207,7 @@ func TestRegistrationPeriod_RFC4171_6_2_6(t *testing.T) {
 	s.forget()
 	// They come last: what is lost before belongs to the same loss.
 	eventually(t, "what was lost is registered again", func() bool { return s.has() == hasTwo && s.count(SCNReg) >= subscriptions+2 })
-	s.mu.Lock()
-	delete(s.nodes, beta)
-	s.mu.Unlock()
+	s.lose(beta)
 	eventually(t, "the node that was lost is registered again", func() bool { return s.has() == hasTwo })
 	if n := told.count("lost our registration"); n < 2 {
 		t.Errorf("told %d times: %v", n, told.list)
