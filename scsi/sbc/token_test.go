@@ -113,7 +113,7 @@ func TestTokenEndsWithItsBlocks(t *testing.T) {
 func TestTokenIsPointInTime(t *testing.T) {
 	cr := newCopyRig(t, 2, func(_ int, _ *Options, s *recorder) { *s = *newRecorder(t, 16*mib) })
 	const blocks = 8192
-	stop := make(chan struct{})
+	stop, rest := make(chan struct{}), make(chan struct{})
 	var writer sync.WaitGroup
 	writer.Go(func() {
 		n := cr.join("iqn.2026-11.test:writer")
@@ -129,8 +129,11 @@ func TestTokenIsPointInTime(t *testing.T) {
 				block[i] = v
 			}
 			wantGood(t, cr.at(0, n, cdb(form16, 0x93, 0, 0, blocks), block).answer())
-			if v%4 == 0 {
-				time.Sleep(20 * time.Millisecond)
+			if v%4 == 0 { // until a token was copied
+				select {
+				case <-stop:
+				case <-rest:
+				}
 			}
 		}
 	})
@@ -149,6 +152,10 @@ func TestTokenIsPointInTime(t *testing.T) {
 			if got[at] != got[0] {
 				t.Fatalf("byte %d is of another time: %x, and %x", at, got[0], got[at])
 			}
+		}
+		select {
+		case rest <- struct{}{}:
+		default:
 		}
 	}
 	close(stop)
