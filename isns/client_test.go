@@ -25,7 +25,14 @@ const (
 
 // quick is a pace for tests.
 func quick() pace {
-	return pace{dial: 5 * time.Second, exchange: 300 * time.Millisecond, withdraw: 300 * time.Millisecond, first: 10 * time.Millisecond, last: 50 * time.Millisecond, settled: time.Hour, quiet: 10 * time.Millisecond}
+	return pace{dial: 5 * time.Second, exchange: 5 * time.Second, withdraw: 5 * time.Second, first: 10 * time.Millisecond, last: 50 * time.Millisecond, settled: time.Hour, quiet: 10 * time.Millisecond}
+}
+
+// hasty is a pace for servers that do not answer.
+func hasty() pace {
+	p := quick()
+	p.exchange, p.withdraw = 300*time.Millisecond, 300*time.Millisecond
+	return p
 }
 
 // A teller keeps what a client tells.
@@ -72,9 +79,14 @@ const hasNothing = " map[] [] map[]"
 
 func start(t *testing.T, s *fakeServer, o Options) (*Client, *teller) {
 	t.Helper()
+	return startAt(t, s, o, quick())
+}
+
+func startAt(t *testing.T, s *fakeServer, o Options, p pace) (*Client, *teller) {
+	t.Helper()
 	told := &teller{}
 	o.Server, o.Tell = s.address(), told.tell
-	c := newClient(o, quick())
+	c := newClient(o, p)
 	t.Cleanup(c.Close)
 	return c, told
 }
@@ -453,7 +465,7 @@ func TestHostileServers(t *testing.T) {
 			t.Parallel()
 			s := startServer(t)
 			s.behave(func() { s.serve = serve })
-			c, told := start(t, s, Options{})
+			c, told := startAt(t, s, Options{}, hasty())
 			c.Register(two(t))
 			for tries := 0; tries < 3; { // connections
 				before := tries
@@ -476,7 +488,7 @@ func TestHostileServers(t *testing.T) {
 		t.Run(name+", at the end", func(t *testing.T) {
 			t.Parallel()
 			s := startServer(t)
-			c, _ := start(t, s, Options{})
+			c, _ := startAt(t, s, Options{}, hasty())
 			c.Register(two(t))
 			eventually(t, "all is registered", func() bool { return c.Status().State == Registered })
 			s.behave(func() { s.serve = serve })
