@@ -35,19 +35,20 @@ type Config struct {
 
 // A Daemon is one `isantarget serve` process, and after [Daemon.Restart] the next with the same arguments.
 type Daemon struct {
-	t     testing.TB
-	args  []string
-	dir   string // of the state, the ready file and the log
-	urls  []string
-	cmd   *exec.Cmd
-	ended chan error // gets the result of Wait once, then is closed
+	t      testing.TB
+	binary string
+	args   []string
+	dir    string // of the state, the ready file and the log
+	urls   []string
+	cmd    *exec.Cmd
+	ended  chan error // gets the result of Wait once, then is closed
 }
 
 // Start runs `isantarget serve` and waits until it accepts logins; the test ends at once if it does not. The daemon is
 // stopped, and its log judged, when the test ends.
 func Start(t testing.TB, c Config) *Daemon {
 	t.Helper()
-	d := &Daemon{t: t, dir: t.TempDir()}
+	d := &Daemon{t: t, binary: Binary(), dir: t.TempDir()}
 	if c.File != "" {
 		d.args = append([]string{"serve", "--config", c.File, "--ready-file", d.readyFile()}, c.Args...)
 		t.Cleanup(d.finish)
@@ -85,7 +86,7 @@ func (d *Daemon) Restart() {
 		d.t.Fatal(err)
 	}
 	defer log.Close() // the process has its own descriptor
-	cmd := exec.Command(Binary(), d.args...)
+	cmd := exec.Command(d.binary, d.args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = d.dir
 	cmd.Env = environment()
@@ -123,7 +124,8 @@ func (d *Daemon) awaitReady() {
 	d.t.Fatalf("isantarget %s wrote no ready file within %v\n%s", strings.Join(d.args, " "), startBound, d.Log())
 }
 
-// Kill ends the process with SIGKILL, as a crash or the out of memory killer would.
+// Kill ends the process with SIGKILL, as a crash or the out of memory killer would. From then on the daemon is the binary
+// that users get, without the race detector: it begins sooner, and does more before it is killed again.
 func (d *Daemon) Kill() {
 	d.t.Helper()
 	if d.cmd == nil {
@@ -131,7 +133,7 @@ func (d *Daemon) Kill() {
 	}
 	d.cmd.Process.Kill()
 	<-d.ended
-	d.cmd = nil
+	d.cmd, d.binary = nil, Client()
 }
 
 // Signal sends a signal to the process and does not wait for what it does.
