@@ -118,6 +118,26 @@ func TestSerialIsMadeOnce(t *testing.T) {
 
 // TestSerialIsNotReplaced: an emptied file is a disk whose identity is lost,
 // and giving it a new one by ourselves would show initiators another disk.
+// Whatever a LUN is called, another one's record leaves its serial alone.
+func TestSerialOfALikeNameStays(t *testing.T) {
+	d := open(t, t.TempDir())
+	serials := map[string]string{}
+	for _, name := range []string{"vm.new", "vm.old", "vm.new.new", "vm", "_vm"} {
+		var err error
+		if serials[name], err = d.Serial(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, had := range serials {
+		if !d.Knows(name) {
+			t.Errorf("%s is not known any more", name)
+		}
+		if has, err := d.Serial(name); has != had || err != nil {
+			t.Errorf("%s has the serial %s, before %s: %v", name, has, had, err)
+		}
+	}
+}
+
 func TestSerialIsNotReplaced(t *testing.T) {
 	d := open(t, t.TempDir())
 	if _, err := d.Serial("vm1"); err != nil {

@@ -84,7 +84,7 @@ func (d *Directory) replace(name string, record []byte) error {
 
 // put is temp, flush, rename, flush.
 func (d *Directory) put(name string, record []byte) error {
-	temp := name + ".new"
+	temp := beside(name, ".new")
 	if err := d.disk.write(temp, record); err != nil {
 		d.disk.remove(temp) // best effort: the next put writes over it
 		return err
@@ -94,6 +94,12 @@ func (d *Directory) put(name string, record []byte) error {
 		return err
 	}
 	return d.disk.flush(filepath.Dir(name))
+}
+
+// beside is a temporary file of a record. No record has such a name: those that are called
+// by somebody, as LUNs are ("vm.new"), do not begin with a dot.
+func beside(name, what string) string {
+	return filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+what)
 }
 
 // putBack has the file hold old again if a failed put got as far as to change it.
@@ -108,7 +114,7 @@ func (d *Directory) putBack(name string, old []byte) error {
 	case old == nil:
 		return d.disk.remove(name)
 	}
-	temp := name + ".old"
+	temp := beside(name, ".old")
 	if err := d.disk.write(temp, old); err != nil {
 		return err
 	}
