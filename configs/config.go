@@ -112,6 +112,9 @@ func Read(name string) (Written, error) {
 // Parse reads the text of a configuration file, and adds what was made at run time.
 // Errors call the file name; relative paths are taken from dir.
 func Parse(name, dir, text string, made ...Object) (Config, error) {
+	if line := tooDeep(text); line > 0 {
+		return Config{}, Errors{{Where: fmt.Sprintf("%s:%d", name, line), Text: fmt.Sprintf("values lie more than %d deep within each other here; no key wants that", maxDepth)}}
+	}
 	tree := map[string]any{}
 	if _, err := toml.Decode(text, &tree); err != nil {
 		var syntax toml.ParseError
