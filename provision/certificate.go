@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"os"
@@ -38,19 +39,38 @@ func (s *secrets) certificate() *tls.Certificate {
 	if a.TLSCert == "" || a.TLSKey == "" {
 		return nil
 	}
-	if info, err := os.Stat(a.TLSKey); err != nil {
+	key, info, err := readPEM(a.TLSKey)
+	if err != nil {
 		s.complain("admin.tls-key", fmt.Errorf("cannot read the key: %w", err))
 		return nil
 	} else if info.Mode().Perm()&0o007 != 0 {
 		s.complain("admin.tls-key", fmt.Errorf("everybody may read the key in %s (mode %04o); run: chmod 600 %s", a.TLSKey, info.Mode().Perm(), a.TLSKey))
 		return nil
 	}
-	c, err := tls.LoadX509KeyPair(a.TLSCert, a.TLSKey)
+	cert, _, err := readPEM(a.TLSCert)
+	var c tls.Certificate
+	if err == nil {
+		c, err = tls.X509KeyPair(cert, key)
+	}
 	if err != nil {
 		s.complain("admin.tls-cert", fmt.Errorf("this certificate and its key cannot be used: %w", err))
 		return nil
 	}
 	return &c
+}
+
+// maxPEM is what is read of a file with certificates, or a key.
+const maxPEM = 1 << 20
+
+// readPEM reads a file with certificates, or a key.
+func readPEM(file string) ([]byte, os.FileInfo, error) {
+	f, info, err := openFile(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxPEM))
+	return text, info, err
 }
 
 // ownCertificate is the one that the state directory keeps. It is made at first, and anew

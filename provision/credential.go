@@ -3,9 +3,11 @@ package provision
 import (
 	"bytes"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"github.com/isantarget/isantarget/configs"
 	"github.com/isantarget/isantarget/dns"
@@ -46,18 +48,14 @@ func readSecret(file, env string) (secret []byte, from string, err error) {
 		}
 		return trimNewline([]byte(value)), "the variable " + env, nil
 	}
-	f, err := os.Open(file)
+	f, info, err := openFile(file)
+	if errors.Is(err, errNoFile) {
+		return nil, "", fmt.Errorf("%s is not a file with a secret", file)
+	}
 	if err != nil {
 		return nil, "", fmt.Errorf("cannot read the secret: %w", err)
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, "", fmt.Errorf("cannot read the secret: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, "", fmt.Errorf("%s is not a file with a secret", file)
-	}
 	if others := info.Mode().Perm() & 0o077; others != 0 {
 		return nil, "", fmt.Errorf("others may read the secret in %s (mode %04o); run: chmod 600 %s", file, info.Mode().Perm(), file)
 	}
@@ -66,6 +64,30 @@ func readSecret(file, env string) (secret []byte, from string, err error) {
 		return nil, "", fmt.Errorf("cannot read the secret: %w", err)
 	}
 	return trimNewline(secret), file, nil
+}
+
+// errNoFile: what has the name is a pipe, a device or a directory.
+var errNoFile = errors.New("it is not a regular file")
+
+// openFile opens a regular file that a configuration names, to read it. Anything else is
+// left alone: a pipe may keep who opens it waiting for ever, a device has no end, and what
+// its opening does is not known.
+func openFile(name string) (*os.File, os.FileInfo, error) {
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return nil, nil, errNoFile
+	}
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // it may be another one by now
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errNoFile
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return f, info, nil
 }
 
 // trimNewline takes away the one newline that editors put at the end.
