@@ -214,7 +214,7 @@ func (c ctlConf) admit(at *entry, t *configs.Target, name string, g *entry) {
 	case kind == "deny":
 		t.CHAP, t.MutualCHAP = nil, nil
 		c.note(g, "auth-type deny admits nobody; here it is nobody but this host")
-	case len(chaps) == 0 && len(names) == 0 && len(addresses) == 0 && kind != "none":
+	case len(chaps) == 0 && (strings.HasPrefix(kind, "chap") || len(names) == 0 && len(addresses) == 0 && kind != "none"):
 		c.note(g, "the auth-group %q admits nobody; here it is nobody but this host", name)
 	default:
 		c.byNameAndAddress(t, names, addresses)

@@ -136,6 +136,49 @@ func TestNothingIsDroppedInSilence(t *testing.T) {
 	}
 }
 
+// TestWhoCannotBeToldIsNotEverybody: a target that admits only those who have no equal here
+// admits nobody, which is told; it is not open to all.
+func TestWhoCannotBeToldIsNotEverybody(t *testing.T) {
+	tgt := func(conditions string) string {
+		return "<target iqn.2026-11.org.example:a>\nbacking-store /srv/a.img\n" + conditions + "</target>\n"
+	}
+	ctl := func(conditions string) string {
+		return "auth-group g {\n" + conditions + "}\ntarget iqn.2026-11.org.example:a {\nauth-group g\nlun 0 {\npath /srv/a.img\n}\n}\n"
+	}
+	for text, want := range map[string]struct {
+		access configs.Access
+		names  []string // of the rule; nil: there is none
+	}{
+		tgt(""):                        {configs.Open, nil},
+		tgt("initiator-address ALL\n"): {configs.Open, nil},
+		tgt("initiator-name eui.02004567A425678D\n"):                                        {"", []string{"eui.02004567A425678D"}},
+		tgt("initiator-name naa.52004567BA64678D\ninitiator-address ALL\n"):                 {"", []string{"naa.52004567BA64678D"}},
+		tgt("initiator-address host.example\n"):                                             {"", nil},
+		tgt("initiator-name iqn.1993-08.org.debian:01:x\ninitiator-address host.example\n"): {"", nil},
+		ctl("initiator-name eui.02004567A425678D\n"):                                        {"", []string{"eui.02004567A425678D"}},
+		ctl("initiator-portal host.example\n"):                                              {"", nil},
+		ctl("auth-type chap\ninitiator-name iqn.1993-08.org.debian:01:x\n"):                 {"", nil},
+		ctl("auth-type none\ninitiator-name iqn.1993-08.org.debian:01:x\n"):                 {"", []string{"iqn.1993-08.org.debian:01:x"}},
+	} {
+		r, err := Read(text, Options{Name: "x", Secrets: "/secrets"})
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		a := r.Config.Targets[0]
+		var names []string
+		for _, rule := range a.Rules {
+			names = append(names, rule.Initiators...)
+		}
+		if a.Access != want.access || !slices.Equal(names, want.names) {
+			t.Errorf("%s\nadmits %q by access, and %q by rules; want %q and %q", text, a.Access, names, want.access, want.names)
+		}
+		told := slices.ContainsFunc(r.Remarks, func(r Remark) bool { return strings.Contains(r.Text, "nobody but this host") })
+		if told != (want.access == "" && want.names == nil) {
+			t.Errorf("%s\nis told of as %v", text, r.Remarks)
+		}
+	}
+}
+
 func TestErrorsSayWhere(t *testing.T) {
 	for _, c := range []struct{ kind, text, want string }{
 		{"", "hello\n", "x: this is no configuration of a target that is known here; say of which with --from, one of targetcli, tgt, tgtadm, istgt, gotgt, ctl, scst"},

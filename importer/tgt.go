@@ -173,25 +173,45 @@ func (b *builder) tgtAccess(e *entry, t *configs.Target) {
 }
 
 // byNameAndAddress admits who fits one of the names and one of the addresses, which are
-// the first words; of either, none means all.
+// the first words; of either, none means all. Where those that are named cannot be told
+// here it is nobody, and not all.
 func (b *builder) byNameAndAddress(t *configs.Target, names, addresses []*entry) {
 	var r configs.Rule
-	for _, e := range append(names, addresses...) {
-		word := e.word(0)
-		if word == "ALL" {
-			continue
+	named, lost := false, false
+	for _, list := range [][]*entry{names, addresses} {
+		all, some := len(list) == 0, false
+		for _, e := range list {
+			word := e.word(0)
+			if word == "ALL" {
+				all = true
+			} else if n, ok := network(word); ok {
+				r.Networks, some = append(r.Networks, n), true
+			} else if isNodeName(word) {
+				r.Initiators, some = append(r.Initiators, word), true
+			} else {
+				b.note(e, "%q is neither a network nor the name of an initiator; it is left out", word)
+			}
 		}
-		if n, ok := network(word); ok {
-			r.Networks = append(r.Networks, n)
-		} else if strings.Contains(word, ":") || strings.HasPrefix(word, "iqn.") {
-			r.Initiators = append(r.Initiators, word)
-		} else {
-			b.note(e, "%q is neither a network nor the name of an initiator; it is left out", word)
-		}
+		named = named || some
+		lost = lost || !all && !some
 	}
-	if len(r.Networks) == 0 && len(r.Initiators) == 0 {
+	switch {
+	case lost:
+		b.note(append(names, addresses...)[0], "of those whom %s admits none is left; here it is nobody but this host", t.Name)
+	case !named:
 		t.Access = configs.Open
-		return
+	default:
+		t.Rules = append(t.Rules, r)
 	}
-	t.Rules = append(t.Rules, r)
+}
+
+// isNodeName tells whether a word looks like an iSCSI name (RFC 7143 4.2.7), or at least
+// like what others take for one.
+func isNodeName(word string) bool {
+	for _, begin := range []string{"iqn.", "eui.", "naa."} {
+		if len(word) > len(begin) && strings.EqualFold(word[:len(begin)], begin) {
+			return true
+		}
+	}
+	return strings.Contains(word, ":")
 }
