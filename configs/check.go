@@ -17,10 +17,14 @@ const maxLUN = 16383
 type checker struct {
 	*decoder
 	config *Config
+	below  map[string][]string // by root: the paths in it that have a line of their own
 }
 
 func check(d *decoder, c *Config) {
-	k := checker{decoder: d, config: c}
+	k := checker{decoder: d, config: c, below: map[string][]string{}}
+	for path := range d.lines {
+		k.below[root(path)] = append(k.below[root(path)], path)
+	}
 	c.State = k.absolute("state", c.State)
 	k.limits()
 	k.admin()

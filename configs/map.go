@@ -2,7 +2,6 @@ package configs
 
 import (
 	"fmt"
-	"maps"
 	"strings"
 )
 
@@ -86,11 +85,9 @@ func (k checker) target(name, at, what string) (int, bool) {
 	return 0, false
 }
 
-// alias says that what is found at the path to is written at the path from.
+// alias says that what is found at the path to is written in the object at the path from.
 func (k checker) alias(from, to string) {
-	for path, p := range maps.Clone(k.lines) {
-		if rest, ok := strings.CutPrefix(path, from); ok && (rest == "" || rest[0] == '.') {
-			k.lines[to+rest] = p
-		}
+	for _, path := range k.below[from] {
+		k.lines[to+strings.TrimPrefix(path, from)] = k.lines[path]
 	}
 }
