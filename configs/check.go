@@ -135,14 +135,24 @@ func (k checker) threshold(percent int, at string) {
 	}
 }
 
-// name checks the name of a store or a LUN, which may become a file name.
-func (k checker) name(seen map[string]string, name, at, what string) {
+// CheckName says what is wrong with the name of a store, a LUN or a rule, which may become
+// a file name; what is which of them.
+func CheckName(what, name string) error {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+	if name == "" || len(name) > 64 || strings.Trim(name, letters) != "" || strings.ContainsAny(name[:1], ".-") {
+		return fmt.Errorf("%q cannot name a %s; use up to 64 of a-z A-Z 0-9 . _ - and begin with a letter or digit", name, what)
+	}
+	return nil
+}
+
+// name checks the name of a store, a LUN or a rule.
+func (k checker) name(seen map[string]string, name, at, what string) {
+	err := CheckName(what, name)
 	switch {
 	case name == "":
 		k.fail(at, `this %s has no name; add name = "..."`, what)
-	case len(name) > 64 || strings.Trim(name, letters) != "" || strings.ContainsAny(name[:1], ".-"):
-		k.fail(at+".name", "%q cannot name a %s; use up to 64 of a-z A-Z 0-9 . _ - and begin with a letter or digit", name, what)
+	case err != nil:
+		k.fail(at+".name", "%v", err)
 	default:
 		once(k, seen, name, at+".name", fmt.Sprintf("%s %q", what, name))
 	}

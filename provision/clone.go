@@ -16,6 +16,9 @@ import (
 // taken, if need be) has to stay as long as the clone does. A LUN made of it is another
 // disk: it gets a serial of its own.
 func (p *Provisioner) Clone(ctx context.Context, lun, name, clone, path string) (CloneStatus, error) {
+	if err := configs.CheckName("LUN", clone); err != nil {
+		return CloneStatus{}, refuseSnapshot("%v", err)
+	}
 	p.applying.Lock()
 	defer p.applying.Unlock()
 	p.snapshots.Lock()

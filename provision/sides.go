@@ -86,7 +86,7 @@ func (s *Sides) recordSizes(ctx context.Context) error {
 		if size == u.config.Size {
 			continue
 		}
-		objects[i] = o.With("size", size.String())
+		objects[i] = o.With("size", size.String()).In(o.File)
 		change[filepath.Base(o.File)] = []byte(objects[i].TOML())
 	}
 	if len(change) == 0 {

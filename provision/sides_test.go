@@ -334,6 +334,9 @@ func TestResizedLUNIsRecorded(t *testing.T) {
 		if err != nil || o.Object.Text("size") != want {
 			t.Errorf("the object says %v, %v; want %s", o.Object, err, want)
 		}
+		if where := filepath.Join(dir, "state/config.d/lun-b.toml") + ":1"; o.Where != where {
+			t.Errorf("the object is said to stand at %s, not %s", o.Where, where)
+		}
 		kept, err := os.ReadFile(filepath.Join(dir, "state/config.d/lun-b.toml"))
 		if err != nil || !strings.Contains(string(kept), fmt.Sprintf("size = %q", want)) {
 			t.Errorf("the record says %s, %v; want %s", kept, err, want)
@@ -380,5 +383,24 @@ func TestResizedLUNIsRecorded(t *testing.T) {
 		if l.Name == "b" && l.Size != 5<<20 {
 			t.Errorf("it is exported with %v", l.Size)
 		}
+	}
+}
+
+// A clone is called as a LUN may be, or nothing is made: its name is that of its image.
+func TestCloneStaysInItsFolder(t *testing.T) {
+	dir := t.TempDir()
+	s := newSides(t, dir, person)
+	if _, err := s.TakeSnapshots(t.Context(), []string{"a"}, "before"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"", "../out", "/out", ".out", "in/out", strings.Repeat("x", 65)} {
+		for _, of := range []string{"before", ""} {
+			if c, err := s.Clone(t.Context(), "a", of, name, ""); err == nil || !strings.Contains(err.Error(), "cannot name a LUN") {
+				t.Errorf("%q: %+v, %v", name, c, err)
+			}
+		}
+	}
+	if c, err := s.Clone(t.Context(), "a", "before", "out", ""); err != nil || filepath.Dir(c.Path) != filepath.Dir(s.now.Load().units["a"].config.Path) {
+		t.Errorf("%+v, %v", c, err)
 	}
 }
