@@ -84,6 +84,50 @@ func TestKill(t *testing.T) {
 	}
 }
 
+// A removal that ended early is begun again, and ends early again; a snapshot may have
+// been taken in between. The image can be opened all the while.
+func TestKill_Twice(t *testing.T) {
+	t.Parallel()
+	folder := mounted(t, "ext4", 512<<20)
+	remove := func(i *snapshot.Image) error { return removeNow(i, "base") }
+	for _, taken := range []bool{false, true} {
+		for first := 0; ; first++ {
+			step := ""
+			for second := 0; ; second++ {
+				d := newDisk(t, filepath.Join(folder, "disk.img"), 512<<10, 7)
+				d.take(t, "base")
+				d.scribble(t)
+				var err error
+				step, err = d.dieAt(first, remove)
+				must(t, err)
+				delete(d.kept, "base") // it may be on its way out
+				if taken {
+					d.take(t, "new")
+					d.scribble(t)
+				}
+				again, err := d.dieAt(second, remove)
+				when := fmt.Sprintf("ended at step %d (%s), and at step %d (%s)", first, step, second, again)
+				if err != nil && !strings.Contains(err.Error(), "no snapshot") {
+					t.Fatalf("%s: %v", when, err)
+				}
+				d.check(t, when)
+				if err := remove(d.Image); err != nil && !strings.Contains(err.Error(), "no snapshot") {
+					t.Fatalf("%s: %v", when, err)
+				}
+				d.scribble(t)
+				d.check(t, when+", and done")
+				d.destroy(t)
+				if again == "" || step != "rename disk.img" { // elsewhere nothing of the image has changed, or all
+					break
+				}
+			}
+			if step == "" {
+				break
+			}
+		}
+	}
+}
+
 func (d *disk) destroy(t *testing.T) {
 	t.Helper()
 	must(t, errors.Join(os.Remove(d.path), os.RemoveAll(snapshot.Folder(d.path))))

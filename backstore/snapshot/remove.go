@@ -280,6 +280,12 @@ func (i *Image) Join(name string, to Removal) error {
 	if err != nil {
 		return err
 	}
+	if m.ID != e.ID { // by a Join that was cut short, and perhaps for another place
+		m.ID = e.ID
+		if err := writeMark(i.steps, i.file(e), m); err != nil {
+			return err
+		}
+	}
 	into := a.mark.ID
 	if a.image {
 		into = newID()
