@@ -56,6 +56,7 @@ type Medium struct {
 	grower    Grower
 
 	dirty  atomic.Bool           // something was changed that no sync has made durable
+	midway atomic.Int32          // syncs that have begun and not ended, and may leave it dirty
 	synced atomic.Int64          // when the last sync that succeeded began, or the medium was bound: Unix nanoseconds
 	lost   atomic.Pointer[error] // nil, or why what was written before may be lost
 }
@@ -257,7 +258,13 @@ func (m *Medium) Sync() error {
 		return err
 	}
 	began := time.Now().UnixNano()
+	m.midway.Add(1)
 	dirty := m.dirty.Swap(false)
+	if dirty {
+		defer m.midway.Add(-1)
+	} else {
+		m.midway.Add(-1)
+	}
 	err := m.store.Sync()
 	if err == nil {
 		m.synced.Store(max(began, m.synced.Load()))
@@ -306,9 +313,11 @@ func (m *Medium) Lost() error {
 }
 
 // Unsynced tells since when nothing that was changed is known to be durable; false:
-// nothing was changed since the last sync.
+// nothing was changed since the last sync, which has ended.
 func (m *Medium) Unsynced() (since time.Time, ok bool) {
-	return time.Unix(0, m.synced.Load()), m.dirty.Load() && m.store.Geometry().Volatile
+	// A sync may begin, or fail, between two of these looks.
+	unsynced := m.dirty.Load() || m.midway.Load() > 0 || m.dirty.Load()
+	return time.Unix(0, m.synced.Load()), unsynced && m.store.Geometry().Volatile
 }
 
 // refuseLost is the error of what cannot be done because something may be lost. It

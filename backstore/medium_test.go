@@ -522,3 +522,40 @@ func TestMedium_FailedSync(t *testing.T) {
 		}
 	}
 }
+
+// hanging is a store whose Sync waits to be told how it ends.
+type hanging struct {
+	*plain
+	begun chan struct{}
+	ends  chan error
+}
+
+func (h hanging) Sync() error {
+	h.begun <- struct{}{}
+	return <-h.ends
+}
+
+// What a sync is about to make durable is not so before it has ended: who looks meanwhile
+// what is lost with a store that goes away must not find everything in order.
+func TestMedium_UnsyncedMeanwhile(t *testing.T) {
+	h := hanging{newPlain(1000), make(chan struct{}), make(chan error)}
+	m := backstore.Bind(h)
+	for _, dirty := range []bool{false, true} {
+		if dirty {
+			m.WriteAt([]byte{7}, 0)
+		}
+		ended := make(chan error)
+		go func() { ended <- m.Sync() }()
+		<-h.begun
+		if _, unsynced := m.Unsynced(); unsynced != dirty {
+			t.Errorf("while a sync is under way: unsynced %v, want %v", unsynced, dirty)
+		}
+		h.ends <- nil
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		if _, unsynced := m.Unsynced(); unsynced {
+			t.Error("unsynced after the sync")
+		}
+	}
+}
