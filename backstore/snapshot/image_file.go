@@ -29,25 +29,32 @@ func blockSize(fd int) (int, error) {
 	return max(block, os.Getpagesize()), nil
 }
 
-// heldBlocks finds out which blocks of a file of size bytes have been written. What
-// waits in the page cache is written first.
+// heldBlocks finds out which blocks of a file of size bytes have been written, above one
+// of base bytes.
+func heldBlocks(f *os.File, size, base int64, block int) (*blockMap, error) {
+	held := newBlockMap((size + int64(block) - 1) / int64(block))
+	return held, heldRuns(f, size, base, int64(block), held.set)
+}
+
+// heldRuns calls f with each run of blocks, up to but without last, of a file of size
+// bytes that have been written. What waits in the page cache is written first.
 //
 // Space that was allocated and never written is none: a crash leaves such space where a
 // write was on its way. SEEK_DATA would not do, since it takes such a block for data
-// once something has read it into the page cache.
-func heldBlocks(f *os.File, size int64, block int) (*blockMap, error) {
-	held := newBlockMap((size + int64(block) - 1) / int64(block))
-	err := writtenRuns(f, size, func(from, to int64) {
-		first := (from + int64(block) - 1) / int64(block)
-		last := to / int64(block)
-		if to >= size {
-			last = (size + int64(block) - 1) / int64(block)
+// once something has read it into the page cache. Nor is a block that was written in a
+// part, which a crash leaves where blocks of the file system are smaller. But behind the
+// end of the file below, base, there is nothing that the rest could hide: there a block
+// may have been the last one, shorter, when it was written.
+func heldRuns(file *os.File, size, base, block int64, f func(first, last int64)) error {
+	return writtenRuns(file, size, func(from, to int64) {
+		first, last := (from+block-1)/block, to/block
+		if to >= base {
+			last = (to + block - 1) / block
 		}
 		if first < last {
-			held.set(first, last)
+			f(first, last)
 		}
 	})
-	return held, err
 }
 
 // writtenRuns calls f with each run of bytes of a file of size bytes that has been
@@ -149,7 +156,7 @@ func probe(f *os.File, size int64) error {
 	if _, err := f.WriteAt(make([]byte, length), 0); err != nil {
 		return err
 	}
-	held, err := heldBlocks(f, size, block)
+	held, err := heldBlocks(f, size, size, block)
 	if err != nil {
 		return err
 	}
@@ -159,7 +166,7 @@ func probe(f *os.File, size int64) error {
 	if err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, length); err != nil {
 		return fmt.Errorf("its file system cannot punch holes: %w", err)
 	}
-	if held, err = heldBlocks(f, size, block); err != nil {
+	if held, err = heldBlocks(f, size, size, block); err != nil {
 		return err
 	}
 	if held.has(0) {

@@ -127,7 +127,7 @@ func lay(top *file.Store, path string, m mark, home string, o file.Options, dept
 		var block int
 		if block, err = blockSize(int(f.Fd())); err == nil {
 			var held *blockMap
-			if held, err = heldBlocks(f, top.Geometry().Size, block); err == nil {
+			if held, err = heldBlocks(f, top.Geometry().Size, base.Geometry().Size, block); err == nil {
 				return newOverlay(top, base, held, block, o.Provisioning == file.Fixed), nil
 			}
 		}

@@ -89,11 +89,41 @@ func (o *Overlay) Preallocate(may func(space backstore.Space, bytes int64) bool)
 
 // Grow implements backstore.Grower. What is new lies above nothing, and reads as zeros.
 func (o *Overlay) Grow(size int64, step func(done, total int64) error) (int64, error) {
+	before := o.size.Load()
 	size, err := o.top.Grow(size, step)
+	if err != nil || size == before {
+		return size, err
+	}
+	if err := o.completeLast(before, size); err != nil {
+		return before, err
+	}
+	return size, nil
+}
+
+// completeLast makes a whole block of the last one, which ended at before, and lets the
+// medium end at size: what was written to a part of a block is not held (heldRuns).
+func (o *Overlay) completeLast(before, size int64) error {
+	start := before >> o.shift << o.shift
+	if start == before {
+		o.size.Store(size)
+		return nil
+	}
+	o.edges.each(start, 1, lockAlone)
+	defer o.edges.each(start, 1, unlockAlone)
+	block := make([]byte, min(1<<o.shift, size-start))
+	var err error
+	if last := block[:before-start]; o.held.has(o.block(start)) {
+		_, err = o.top.ReadAt(last, start)
+	} else {
+		_, err = o.readBase(last, start)
+	}
+	if err == nil {
+		_, err = o.put(block, start, true)
+	}
 	if err == nil {
 		o.size.Store(size)
 	}
-	return size, err
+	return err
 }
 
 // Sync implements backstore.Store. The snapshot does not change, and was made durable

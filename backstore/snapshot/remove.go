@@ -214,6 +214,10 @@ const (
 // mergeFile writes what from holds of size bytes into the file into. With punch blocks
 // of zeros give their space back.
 func mergeFile(ctx context.Context, from, into *os.File, size int64, punch bool, step func(int64)) error {
+	block, err := blockSize(int(from.Fd()))
+	if err != nil {
+		return err
+	}
 	info, err := into.Stat()
 	if err == nil && info.Size() < size {
 		err = into.Truncate(size)
@@ -224,8 +228,9 @@ func mergeFile(ctx context.Context, from, into *os.File, size int64, punch bool,
 	buffer := make([]byte, mergeStep)
 	unsynced := int64(0)
 	var failed error
-	err = writtenRuns(from, size, func(at, end int64) {
-		for at < end && failed == nil {
+	err = heldRuns(from, size, info.Size(), int64(block), func(first, last int64) {
+		end := min(last*int64(block), size)
+		for at := first * int64(block); at < end && failed == nil; {
 			p := buffer[:min(end-at, mergeStep)]
 			if failed = ctx.Err(); failed == nil {
 				failed = mergePiece(from, into, p, at, punch)
