@@ -2,10 +2,13 @@ package snapshot_test
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/backstore/file"
@@ -74,4 +77,39 @@ func TestOverlay_GrowsFromPartOfBlock(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A write that was tried in vain, and whose command is aborted before it is written again,
+// shows as much before a restart as after it.
+func TestOverlay_TriesInVain(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(mounted(t, "xfs-no-reflink", 512<<20), "disk.img")
+	create(t, path, 16<<20)
+	must(t, snapshot.At(path).Take("one", now()))
+	s := open(t, file.Options{Path: path})
+	defer func() { must(t, s.Close()) }()
+	m := backstore.Bind(s)
+	if !m.Features().Has(backstore.CanTryWrite) {
+		t.Skipf("XFS does not tell here which writes would wait")
+	}
+	var st unix.Stat_t
+	must(t, unix.Stat(path, &st))
+	for _, bound := range [][2]string{{"strict_limit", "1"}, {"max_bytes", "1048576"}} { // writers wait from 1 MiB on
+		file := fmt.Sprintf("/sys/class/bdi/%d:%d/%s", unix.Major(st.Dev), unix.Minor(st.Dev), bound[0])
+		if err := os.WriteFile(file, []byte(bound[1]), 0); err != nil {
+			t.Skipf("writers cannot be made to wait: %v", err)
+		}
+	}
+	p := noise(4<<20, rand.New(rand.NewPCG(85, 86)))
+	for off := int64(4 << 20); off < 16<<20; off += 4 << 20 {
+		_, err := m.WriteAt(p[:4096], 0) // the time of the file is set, for which the next would have to wait
+		must(t, err)
+		if _, err := m.TryWriteAt(p, off); err != nil && err != backstore.ErrWouldBlock {
+			t.Fatal(err)
+		}
+	}
+	seen := content(t, s)
+	must(t, errors.Join(s.Sync(), s.Close()))
+	s = open(t, file.Options{Path: path})
+	same(t, content(t, s), seen, "after a restart")
 }

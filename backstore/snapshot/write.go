@@ -13,15 +13,16 @@ func (o *Overlay) WriteAt(p []byte, off int64) (int, error) { return o.write(p, 
 // only the overlay has to be durable.
 func (o *Overlay) WriteThroughAt(p []byte, off int64) (int, error) { return o.write(p, off, true) }
 
-// TryWriteAt implements backstore.TryWriter. A write that needs something of the
-// snapshot would have to wait for it.
+// TryWriteAt implements backstore.TryWriter, for blocks that the overlay holds. A part of
+// what is tried in vain may have been written: of other blocks that would be held after a
+// restart, and read before it from the snapshot, should nobody write them again.
 func (o *Overlay) TryWriteAt(p []byte, off int64) (int, error) {
 	length := int64(len(p))
 	if err := o.enter("write", off, length, true); err != nil {
 		return 0, err
 	}
 	defer o.gate.Leave()
-	if o.ragged(off, length) || !o.edges.try(off, length) {
+	if held, run := o.run(off, length); length > 0 && (!held || run < length) || !o.edges.try(off, length) {
 		return 0, backstore.ErrWouldBlock
 	}
 	defer o.edges.each(off, length, unlockShare)
