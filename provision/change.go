@@ -219,7 +219,8 @@ func (c *change) open(ctx context.Context) error {
 	var errs configs.Errors
 	for _, missing := range []bool{false, true} {
 		for i, l := range c.plan.LUNs {
-			if c.next.units[l.Name] != nil || isMissing(l) != missing && c.running(l.Name) == nil {
+			// Of what runs nothing is asked: its file system may hang, and others are to go on.
+			if c.next.units[l.Name] != nil || c.running(l.Name) == nil && isMissing(l) != missing {
 				continue
 			}
 			if err := ctx.Err(); err != nil {

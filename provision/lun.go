@@ -78,7 +78,7 @@ func (u *unit) detail(q *questions) LUNDetail {
 	if d.Provisioning == "" {
 		d.Provisioning = string(configs.Sparse)
 	}
-	if d.PhysicalBlockSize == 0 && kind(l) != configs.Block {
+	if d.PhysicalBlockSize == 0 && u.kind != configs.Block {
 		d.PhysicalBlockSize = l.BlockSize
 	}
 	if u.medium == nil {
@@ -87,10 +87,10 @@ func (u *unit) detail(q *questions) LUNDetail {
 	g := u.medium.Geometry()
 	d.ReadOnly = d.ReadOnly || g.ReadOnly
 	d.Features = u.medium.Features().String()
-	if d.PhysicalBlockSize == 0 && kind(l) == configs.Block {
+	if d.PhysicalBlockSize == 0 && u.kind == configs.Block {
 		d.PhysicalBlockSize = g.Physical
 	}
-	if kind(l) == configs.File {
+	if u.kind == configs.File {
 		if p, err := q.promiseOf(u); err == nil {
 			d.Allocated, d.Shared, d.Free = p.Used, p.shared(), p.Available
 		}

@@ -230,7 +230,7 @@ func (u *unit) alerts() []string {
 	if u.medium != nil && u.medium.Lost() != nil {
 		list = append(list, fmt.Sprintf("writes are refused, for %v; to go on: isantarget lun recover %s --accept-loss", u.medium.Lost(), u.config.Name))
 	}
-	if u.displaced() {
+	if u.seenDisplaced() {
 		list = append(list, fmt.Sprintf("its image is not at %s any more, and is lost when the daemon ends", u.config.Path))
 	}
 	return list
@@ -240,7 +240,7 @@ func (u *unit) alerts() []string {
 func (u *unit) recovery() string {
 	var image *imageError
 	switch {
-	case u.medium != nil && u.medium.Lost() != nil && !u.displaced():
+	case u.medium != nil && u.medium.Lost() != nil && !u.seenDisplaced():
 		return "accept-loss"
 	case errors.As(u.failure, &image):
 		return image.allow

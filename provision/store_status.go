@@ -62,8 +62,9 @@ func (p *Provisioner) Stores() ([]StoreStatus, error) {
 		list = append(list, StoreStatus{Name: s.Name, Path: s.Path, Overcommit: string(r.plan.OvercommitOf(configs.LUN{Store: s.Name})), SpaceThreshold: s.SpaceThreshold})
 	}
 	for _, l := range r.plan.LUNs {
-		i := slices.IndexFunc(list, func(s StoreStatus) bool { return s.holds(l) })
-		if i < 0 && l.Store == "" && kind(l) == configs.File {
+		u := r.units[l.Name]
+		i := slices.IndexFunc(list, func(s StoreStatus) bool { return s.holds(u) })
+		if i < 0 && l.Store == "" && u.kind == configs.File {
 			list = append(list, StoreStatus{Path: filepath.Dir(l.Path)})
 		}
 	}
@@ -74,9 +75,10 @@ func (p *Provisioner) Stores() ([]StoreStatus, error) {
 	return list, nil
 }
 
-// holds tells whether the image of l is in s.
-func (s *StoreStatus) holds(l configs.LUN) bool {
-	return kind(l) == configs.File && s.Name == l.Store && (s.Name != "" || s.Path == filepath.Dir(l.Path))
+// holds tells whether the image of u is in s. It asks no file system, for one may hang.
+func (s *StoreStatus) holds(u *unit) bool {
+	l := u.config
+	return u.kind == configs.File && s.Name == l.Store && (s.Name != "" || s.Path == filepath.Dir(l.Path))
 }
 
 // concerns tells whether e is about s or an image in it.
@@ -91,7 +93,7 @@ func (s *StoreStatus) fill(r *running, pools map[string]*pool) {
 	for _, p := range pools {
 		var held []promise
 		for i, u := range p.units {
-			if s.holds(u.config) {
+			if s.holds(u) {
 				image := p.promises[i]
 				held = append(held, image)
 				s.Images = append(s.Images, image.status(u.config))

@@ -58,8 +58,11 @@ type image interface {
 // with is u under the configuration l, if it can go on as it is; nil: its store has
 // to be opened anew. A size is only that of an image which is yet to be made.
 func (u *unit) with(l configs.LUN) *unit {
-	same := l
-	if kind(l) == configs.File || u.medium != nil && int64(l.Size) == u.medium.Geometry().Size {
+	same, what := l, u.kind
+	if l.Kind != u.config.Kind || l.Path != u.config.Path || u.medium == nil {
+		what = kind(l)
+	}
+	if what == configs.File || u.medium != nil && int64(l.Size) == u.medium.Geometry().Size {
 		same.Size = u.config.Size // it may have grown
 	}
 	same.Overcommit, same.SpaceThreshold = u.config.Overcommit, u.config.SpaceThreshold // not the device's affair

@@ -72,6 +72,14 @@ func (w *watch) tried(err error) {
 // displaced tells whether the path of the image does not lead to it any more.
 func (u *unit) displaced() bool { return u.medium != nil && u.image != nil && u.image.Lost() }
 
+// seenDisplaced is displaced as the watcher has seen it, for those who only look: they do not
+// wait for a file system that hangs.
+func (u *unit) seenDisplaced() bool {
+	u.watch.mu.Lock()
+	defer u.watch.mu.Unlock()
+	return u.medium != nil && u.watch.displaced
+}
+
 // startWatching has the stores looked after until stopWatching.
 func (p *Provisioner) startWatching() {
 	ctx, cancel := context.WithCancel(context.Background())
