@@ -1,6 +1,9 @@
 package target
 
-import "sync/atomic"
+import (
+	"math/bits"
+	"sync/atomic"
+)
 
 // A commandWindow is the CmdSN account of a session (RFC 7143 4.2.2.1): which
 // command is due next (ExpCmdSN), how far the initiator may go (MaxCmdSN), and
@@ -14,8 +17,8 @@ type commandWindow struct {
 	exp  atomic.Uint32
 	max  atomic.Uint32
 	size uint32
-	// early holds what arrived ahead of its turn, at CmdSN modulo size. A slot
-	// with a nil deliver is a number that task management has skipped.
+	// early holds what arrived ahead of its turn, see slot. A slot with a nil deliver
+	// is a number that task management has skipped.
 	early []earlyCommand
 	ahead int // early slots in use
 }
@@ -56,10 +59,16 @@ func (w *commandWindow) place(sn uint32) placement {
 // hold keeps deliver until the number sn, which place called early, is due.
 func (w *commandWindow) hold(sn uint32, deliver func()) {
 	if w.early == nil {
-		w.early = make([]earlyCommand, w.size)
+		w.early = make([]earlyCommand, 1<<bits.Len32(w.size-1))
 	}
-	w.early[sn%w.size] = earlyCommand{set: true, deliver: deliver}
+	*w.slot(sn) = earlyCommand{set: true, deliver: deliver}
 	w.ahead++
+}
+
+// slot is the place of the number sn in early, whose length is a power of two: only
+// then do the numbers of a window have a place each while they wrap around.
+func (w *commandWindow) slot(sn uint32) *earlyCommand {
+	return &w.early[sn&uint32(len(w.early)-1)]
 }
 
 // next takes the early command that has become due, if there is one.
@@ -68,7 +77,7 @@ func (w *commandWindow) next() (deliver func(), ok bool) {
 		return nil, false
 	}
 	exp := w.exp.Load()
-	slot := &w.early[exp%w.size]
+	slot := w.slot(exp)
 	if !slot.set {
 		return nil, false
 	}
@@ -90,7 +99,7 @@ func (w *commandWindow) contains(sn uint32) bool {
 	if ahead >= w.size || ahead > w.max.Load()-exp || w.max.Load()+1 == exp {
 		return false
 	}
-	return w.early == nil || !w.early[sn%w.size].set
+	return w.early == nil || !w.slot(sn).set
 }
 
 // recall takes the early command with the number sn out, so that its number is
@@ -99,7 +108,7 @@ func (w *commandWindow) recall(sn uint32) bool {
 	if ahead := sn - w.exp.Load(); w.early == nil || ahead == 0 || ahead >= w.size {
 		return false
 	}
-	slot := &w.early[sn%w.size]
+	slot := w.slot(sn)
 	waited := slot.set && slot.deliver != nil
 	slot.deliver = nil
 	return waited

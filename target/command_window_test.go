@@ -1,19 +1,26 @@
 package target
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 )
 
 // The window against a slow model: a set of numbers received, and what must be
-// delivered, in order, once. It starts near the wrap of serial numbers.
+// delivered, in order, once. It starts near the wrap of serial numbers, which is no
+// multiple of every size.
 func TestCommandWindow_RFC7143_4_2_2_1(t *testing.T) {
-	const size = 16
+	for _, size := range []uint32{16, 10} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) { modelWindow(t, size) })
+	}
+}
+
+func modelWindow(t *testing.T, size uint32) {
 	for seed := range uint64(200) {
 		random := rand.New(rand.NewPCG(seed, 1))
 		var w commandWindow
 		base := uint32(0xfffffff0) + uint32(seed)
-		w.start(base, size)
+		w.start(base, int(size))
 		received := map[uint32]bool{}
 		var delivered []uint32
 		var due uint32 // numbers relative to base
