@@ -222,7 +222,7 @@ func (e *Entity) addSession(s *Session) error {
 	}
 	count := 0
 	for _, o := range e.sessions {
-		if o.initiator == s.initiator {
+		if o.initiator == s.initiator && !s.replaces(o) {
 			count++
 		}
 	}

@@ -71,3 +71,22 @@ func TestJoinBeforeBegin_RFC7143_6_3_5(t *testing.T) {
 	}
 	next.ping(t)
 }
+
+// A host that has as many sessions as it may have, and whose connection broke, comes
+// back at once: the login ends a session, so it makes none more.
+func TestReinstatementAtTheLimit_RFC7143_6_3_5(t *testing.T) {
+	store, err := ram.New(1 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRigWith(t, store, Options{Limits: Limits{SessionsPerInitiator: 1}})
+	more := r.another(t, func(p *iscsi.LoginRequest) { p.ISID[1]++ })
+	if s := more.loginStatus(t); s != iscsi.LoginOutOfResources {
+		t.Errorf("a second session of an initiator that may have one was answered %v", s)
+	}
+	next := r.another(t, func(*iscsi.LoginRequest) {})
+	if s := next.loginStatus(t); s != iscsi.LoginSuccess {
+		t.Fatalf("the login that takes the place of a session was answered %v", s)
+	}
+	next.ping(t)
+}

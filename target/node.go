@@ -352,6 +352,11 @@ func (n *Node) enter(s *Session) error {
 	}
 }
 
+// replaces tells whether o, which is there, has to end for s (session reinstatement).
+func (s *Session) replaces(o *Session) bool {
+	return s.node != nil && o.node == s.node && o.initiator == s.initiator && o.isid == s.isid && o.group == s.group
+}
+
 // begin is enter once nobody is in the way. The rule is looked up again, for the
 // node may have been configured anew during the login. n.mu is held.
 func (n *Node) begin(s *Session, key nexusKey) error {
