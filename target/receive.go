@@ -270,6 +270,7 @@ func (c *Connection) firstBurst(t *task, p *iscsi.SCSICommand, n int) error {
 	if unsolicited > 0 && d.failure == nil {
 		d.buffer = s.burstBuffer(t.expected, unsolicited)
 		if d.buffer == nil {
+			t.refused = true
 			d.fail(scsi.TaskSetFull)
 		}
 	}
@@ -320,7 +321,7 @@ func (t *task) execute() {
 	} else {
 		t.Watch.Lap(meter.Queue, t.connection.now())
 	}
-	if t.out.failure == scsi.TaskSetFull {
+	if t.refused {
 		t.Status = scsi.TaskSetFull
 		t.SendCommandComplete()
 		return

@@ -31,6 +31,7 @@ type task struct {
 	waits     bool        // came before its turn; the session's lock guards it
 	immediate bool        // took no place in the command window
 	answered  bool        // its end has been booked on the command window
+	refused   bool        // there was no memory for its first burst; settled before it is delivered
 	given     atomic.Bool // the logical unit has it, or has had it
 	cdb       [16]byte
 
@@ -49,7 +50,7 @@ func (t *task) start(c *Connection, p *iscsi.SCSICommand, long []byte) {
 	t.read, t.write = p.Read, p.Write
 	t.cmdSN, t.waits = p.CmdSN, false
 	t.immediate = p.Immediate
-	t.answered = false
+	t.answered, t.refused = false, false
 	t.given.Store(false)
 	t.cdb = p.CDB
 	t.holders.Store(1)
