@@ -51,3 +51,45 @@ func TestFloodWhileAStoreHangs_RFC7143_4_2_2_1(t *testing.T) {
 		t.Errorf("%d goroutines more after a flood of functions", n)
 	}
 }
+
+// Requests whose turn has not come keep their data, and a peer has them keep no more
+// than some: what it sends beyond ends the connection. What has had its turn is not
+// counted any more.
+func TestFloodBeforeItsTurn_RFC7143_4_2_2_1(t *testing.T) {
+	store, err := ram.New(1 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRigOn(t, store)
+	r.conn.SetDeadline(time.Now().Add(patience))
+	const segment = 256 << 10
+	ping := func(ahead uint32) error {
+		var h iscsi.BHS
+		p := iscsi.NopOut{InitiatorTaskTag: 0x60000000 + ahead, TargetTransferTag: iscsi.ReservedTag, CmdSN: r.cmdSN + ahead}
+		p.Marshal(&h)
+		h.SetDataSegmentLength(segment)
+		_, err := r.conn.Write(append(h[:], make([]byte, segment)...))
+		return err
+	}
+	for range 3 * maxEarlyBytes / segment {
+		for _, ahead := range []uint32{1, 0} {
+			if err := ping(ahead); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2 {
+			if h := r.receive(t); h.Opcode() != iscsi.OpNopIn || h.DataSegmentLength() != segment {
+				t.Fatalf("%v with %d bytes in answer to a NOP-Out with %d", h.Opcode(), h.DataSegmentLength(), segment)
+			}
+		}
+		r.cmdSN += 2
+	}
+	for ahead := range uint32(DefaultLimits().CommandWindow - 1) {
+		if ping(1+ahead) != nil {
+			return // the connection has ended
+		}
+	}
+	if h, ok := r.tryReceive(); ok {
+		t.Errorf("%v, where requests before their turn keep %d bytes", h.Opcode(), (DefaultLimits().CommandWindow-1)*segment)
+	}
+}

@@ -20,12 +20,11 @@ func (c *Connection) onNopOut() error {
 	if err != nil {
 		return err
 	}
-	c.sequenced(p.Immediate, p.CmdSN, func() {
+	return c.sequenced(p.Immediate, p.CmdSN, data, func() {
 		if p.InitiatorTaskTag != iscsi.ReservedTag {
 			c.echo(p.InitiatorTaskTag, data[:min(len(data), int(c.maxSend.Load()))])
 		}
 	})
-	return nil
 }
 
 func (c *Connection) echo(tag uint32, data []byte) {

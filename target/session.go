@@ -2,6 +2,7 @@ package target
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -58,6 +59,7 @@ type Session struct {
 	mu          sync.Mutex
 	tasks       taskTable
 	immediate   int
+	earlyBytes  int // see maxEarlyBytes
 	connections []*Connection
 	begun       bool // it is its node's: others may join it
 	ending      bool
@@ -106,7 +108,7 @@ func (c *Connection) deliver(t *task, p *iscsi.SCSICommand) error {
 	if p.Immediate {
 		t.execute()
 	} else {
-		early = c.session.inOrder(c, p.CmdSN, t, nil)
+		early, _ = c.session.inOrder(c, p.CmdSN, t, 0, nil)
 	}
 	if err := c.post.end(held); err != nil {
 		return err
@@ -120,14 +122,22 @@ func (c *Connection) deliver(t *task, p *iscsi.SCSICommand) error {
 // sequenced runs f when the PDU with that CmdSN is due: at once if it is
 // immediate, later if others are missing, never if it is a duplicate. Later it runs
 // on the reader of whichever connection brings what was missing. f takes no time, so
-// the place in the window is free again at once.
-func (c *Connection) sequenced(immediate bool, cmdSN uint32, f func()) {
-	c.sequencedLong(immediate, cmdSN, func() {
-		if !immediate {
-			c.session.window.open()
-		}
+// the place in the window is free again at once. f keeps data; an error ends the
+// connection: what waits for its turn keeps too much.
+func (c *Connection) sequenced(immediate bool, cmdSN uint32, data []byte, f func()) error {
+	if immediate {
+		f()
+		return nil
+	}
+	s := c.session
+	early, err := s.inOrder(c, cmdSN, nil, len(data), func() {
+		s.window.open()
 		f()
 	})
+	if err == nil && early {
+		s.runEarly()
+	}
+	return err
 }
 
 // sequencedLong is sequenced for what goes on after f has returned: its place in the
@@ -137,14 +147,21 @@ func (c *Connection) sequencedLong(immediate bool, cmdSN uint32, f func()) {
 		f()
 		return
 	}
-	if c.session.inOrder(c, cmdSN, nil, f) {
+	if early, _ := c.session.inOrder(c, cmdSN, nil, 0, f); early {
 		c.session.runEarly()
 	}
 }
 
+// maxEarlyBytes bounds what the data of requests that are no commands, and have come
+// before their turn, take in a session.
+const maxEarlyBytes = 1 << 20
+
+var errEarlyBytes = fmt.Errorf("requests that came before their turn (CmdSN) keep more than %d bytes of data", maxEarlyBytes)
+
 // inOrder is the one place where CmdSN advances: t is executed or f run, which came
 // over c, when the number is due; waiting tells that others may have waited for it.
-func (s *Session) inOrder(c *Connection, cmdSN uint32, t *task, f func()) (waiting bool) {
+// n is how many bytes f keeps until then: with too many it is an error.
+func (s *Session) inOrder(c *Connection, cmdSN uint32, t *task, n int, f func()) (waiting bool, err error) {
 	if s.parameters.maxConnections > 1 {
 		s.ordering.Lock()
 		defer s.ordering.Unlock()
@@ -152,11 +169,16 @@ func (s *Session) inOrder(c *Connection, cmdSN uint32, t *task, f func()) (waiti
 	s.mu.Lock()
 	where := s.window.place(cmdSN)
 	if where == early {
+		if s.earlyBytes += n; n > 0 && s.earlyBytes > maxEarlyBytes {
+			s.mu.Unlock()
+			return false, errEarlyBytes
+		}
 		if t != nil {
 			t.waits = true
 			t.Linger, t.Gathering = nil, nil // nobody is at the post while what came early is run
 		}
 		s.window.hold(cmdSN, func() {
+			s.letGo(n)
 			s.run(t, f)
 			c.transmit.flush(false) // another connection's reader runs this
 		})
@@ -167,10 +189,19 @@ func (s *Session) inOrder(c *Connection, cmdSN uint32, t *task, f func()) (waiti
 		if where == outside && t != nil {
 			t.abandon()
 		}
-		return false
+		return false, nil
 	}
 	s.run(t, f)
-	return waiting
+	return waiting, nil
+}
+
+// letGo books that n bytes of what came early are kept no more.
+func (s *Session) letGo(n int) {
+	if n > 0 {
+		s.mu.Lock()
+		s.earlyBytes -= n
+		s.mu.Unlock()
+	}
 }
 
 // runEarly runs what came early and is due now.

@@ -35,8 +35,7 @@ func (c *Connection) onText() error {
 		return err
 	}
 	header := c.header
-	c.sequenced(p.Immediate, p.CmdSN, func() { c.handleText(&p, &header, text) })
-	return nil
+	return c.sequenced(p.Immediate, p.CmdSN, text, func() { c.handleText(&p, &header, text) })
 }
 
 // handleText takes one request in its turn. The reader of another connection may
