@@ -60,7 +60,7 @@ func (s *Session) leave(c *Connection, p iscsi.LogoutRequest) {
 	s.mu.Lock()
 	s.leaving = true
 	s.mu.Unlock()
-	s.abort(func(*task) bool { return true })
+	s.recall(func(*task) bool { return true })
 	s.losing.Do(s.loseNexus)
 	s.answerLogout(c, p, iscsi.LogoutClosed, func() { s.terminate(errLoggedOut) })
 }

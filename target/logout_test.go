@@ -2,8 +2,11 @@ package target
 
 import (
 	"testing"
+	"time"
 
+	ram "github.com/isantarget/isantarget/backstore/memory"
 	"github.com/isantarget/isantarget/iscsi"
+	"github.com/isantarget/isantarget/scsi"
 )
 
 // When the Logout Response arrives the nexus is lost: what it held by RESERVE
@@ -35,5 +38,29 @@ func TestLogoutFreesReservation_RFC7143_11_15(t *testing.T) {
 				t.Fatalf("%v: after the Logout Response %v still holds the unit", reason, holder)
 			}
 		}
+	}
+}
+
+// Commands that hang in a store hold up a logout for as long as one of them may, however
+// many they are: initiators wait 15 s.
+func TestLogoutWhileManyHang_RFC7143_11_14(t *testing.T) {
+	store, err := ram.New(1 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hang := &hangingStore{store, make(chan struct{}, 100), make(chan struct{})}
+	r := newRigOn(t, hang)
+	defer close(hang.release)
+	r.entity.session(1).units.Load().Units(func(_ scsi.LUN, lu *scsi.LogicalUnit) { lu.HangBound = time.Second })
+	const commands = 100
+	for range commands {
+		var h iscsi.BHS
+		r.command(t, &h, 0x2a, 0, 8, make([]byte, 4096))
+		<-hang.hanging
+	}
+	r.send(t, &iscsi.LogoutRequest{Immediate: true, Reason: iscsi.CloseSession, InitiatorTaskTag: 0x50000000, CmdSN: r.cmdSN}, 0)
+	r.conn.SetReadDeadline(time.Now().Add(commands / 2 * time.Second))
+	if h := r.receive(t); h.Opcode() != iscsi.OpLogoutResponse {
+		t.Errorf("%v, where a Logout Response was due", h.Opcode())
 	}
 }
