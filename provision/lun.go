@@ -2,7 +2,6 @@ package provision
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/isantarget/isantarget/configs"
@@ -110,13 +109,23 @@ func (r *running) usersOf(lun string) (showing []LUNMap, users []LUNUser) {
 	showing, users = []LUNMap{}, []LUNUser{}
 	targets := map[string]bool{}
 	for i, t := range r.plan.Targets {
-		luns := r.lunsOf(t)
-		for _, n := range slices.Sorted(maps.Keys(luns)) {
-			if luns[n] == lun {
-				name := string(r.plan.nodes[i].name)
-				showing = append(showing, LUNMap{name, n})
-				targets[name] = true
+		name := string(r.plan.nodes[i].name)
+		var numbers []int // a rule may show another LUN under a number of the target
+		find := func(luns map[int]string) {
+			for n, shown := range luns {
+				if shown == lun && !slices.Contains(numbers, n) {
+					numbers = append(numbers, n)
+				}
 			}
+		}
+		find(t.LUNs)
+		for _, rule := range t.Rules {
+			find(rule.LUNs)
+		}
+		slices.Sort(numbers)
+		for _, n := range numbers {
+			showing = append(showing, LUNMap{name, n})
+			targets[name] = true
 		}
 	}
 	for _, s := range r.entity.Sessions() {

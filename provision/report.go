@@ -107,12 +107,12 @@ func (r *running) portalsOf(t configs.Target) []portal {
 	return portals
 }
 
-// lunsOf is the LUN map of t, with those of its rules.
+// lunsOf is the LUN map of t, with what its rules show under numbers that it leaves free.
 func (r *running) lunsOf(t configs.Target) map[int]string {
 	luns := map[int]string{}
-	maps.Copy(luns, t.LUNs)
 	for _, rule := range t.Rules {
 		maps.Copy(luns, rule.LUNs)
 	}
+	maps.Copy(luns, t.LUNs) // most initiators see these
 	return luns
 }

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -105,5 +106,39 @@ luns = { 0 = "memory", 1 = "layered", 2 = "file" }
 	d.apply(t, dir, strings.Replace(inventory("file"), "[[target]]", "readonly = true\n[[target]]", 1))
 	if _, err := d.Shrink("file", "256KiB", true); err == nil || !strings.Contains(err.Error(), "read-only") {
 		t.Errorf("read-only: %v", err)
+	}
+}
+
+// TestShrinkSeesBehindRules: a rule that shows another LUN under the number does not hide
+// that the LUN of the target is in use.
+func TestShrinkSeesBehindRules(t *testing.T) {
+	d := start(t, t.TempDir(), inventory("a", "b")+`
+[[target.rule]]
+initiators = ["`+alice+`"]
+[[target.rule]]
+networks = ["192.0.2.1"]
+luns = { 0 = "b" }
+[[target.rule]]
+networks = ["192.0.2.2"]
+luns = { 7 = "b" }
+`)
+	d.mustLogin(t, alice, nil)
+	if _, err := d.Shrink("a", "512KiB", true); err == nil || !strings.Contains(err.Error(), "is in use") {
+		t.Errorf("a shrinks: %v", err)
+	}
+	r, err := d.served()
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps, users := r.usersOf("b")
+	if want := []LUNMap{{name, 0}, {name, 1}, {name, 7}}; !slices.Equal(maps, want) || len(users) != 1 {
+		t.Errorf("b is %v, used by %v", maps, users)
+	}
+	targets, err := d.Targets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(targets[0].LUNs); got != "map[0:a 1:b 7:b]" {
+		t.Errorf("the target shows %s", got)
 	}
 }
