@@ -138,6 +138,7 @@ func (b *flagTree) luns(flags []string, state string) (luns []any, numbers map[s
 		luns = append(luns, lun)
 		if name := lun["name"]; !slices.Contains(slices.Collect(maps.Values(numbers)), name) { // else the name is complained of
 			numbers[fmt.Sprint(i)] = name
+			b.flags[fmt.Sprintf("target[0].luns.%d", i)] = b.flags[at]
 		}
 	}
 	return luns, numbers

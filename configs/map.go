@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -14,7 +15,10 @@ type Map struct {
 	LUN    string `toml:"lun"`    // its name
 }
 
-func (m *Map) setDefaults() { m.Number = -1 }
+func (m *Map) setDefaults() { m.Number = noNumber }
+
+// noNumber is none at all, which -1 is not: that is a wrong one.
+const noNumber = math.MinInt
 
 // maps adds the LUN maps from outside to their targets: those that are asked for just now
 // last, so that errors are about them.
@@ -37,10 +41,10 @@ func (k checker) addMap(m Map, at string) {
 	case m.LUN == "":
 		k.fail(at, `this map names no LUN; add lun = "..."`)
 		return
-	case m.Number < 0:
+	case m.Number == noNumber:
 		k.fail(at, "this map of LUN %q has no number; add number = 1, or another that is free", m.LUN)
 		return
-	case m.Number > maxLUN:
+	case m.Number < 0, m.Number > maxLUN:
 		k.fail(at+".number", "%d is not a LUN number; write one of 0 to %d", m.Number, maxLUN)
 		return
 	}

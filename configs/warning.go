@@ -9,7 +9,7 @@ import (
 func (c Config) Warnings() []string {
 	var w []string
 	warn := func(path, what, text string) {
-		if where := c.Where(path); !strings.EqualFold(where, what) { // the object itself, if it was made at run time
+		if where := c.Where(path); where != "" && !strings.EqualFold(where, what) { // the object itself, if it was made at run time
 			what = where + ": " + what
 		}
 		w = append(w, what+" "+text)

@@ -353,9 +353,9 @@ func (c *change) reopen(ctx context.Context, u *unit) {
 		if !errors.Is(err, errStuckOpen) {
 			again, err = c.newUnitInTime(ctx, context.WithoutCancel(ctx), u.config, hangBound, opening{})
 		}
-	} else {
+	} else if u.failure == nil || again.failure == nil || !reflect.DeepEqual(l, u.config) {
 		c.changes = append(c.changes, fmt.Sprintf("LUN %s has new settings", name))
-	}
+	} // else it was only tried again
 	if err != nil {
 		c.next.units[name] = u.gone(err)
 		return

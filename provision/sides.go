@@ -302,6 +302,11 @@ func (s *Sides) Change(ctx context.Context, batch Batch) (Report, error) {
 	known := s.config.Warnings()
 	report.Warnings = slices.DeleteFunc(report.Warnings, func(w string) bool { return slices.Contains(known, w) })
 	report.Warnings = append(report.Warnings, s.pending(want, e.objects)...)
+	for _, l := range report.LUNs {
+		if l.Failure != nil && slices.Contains(e.names, objectName{configs.LUNTable, l.Name}) {
+			report.Warnings = append(report.Warnings, fmt.Sprintf("LUN %s is not ready: %v; it is served as soon as it can be", l.Name, l.Failure))
+		}
+	}
 	s.set(want.Kept(e.files))
 	for _, name := range e.names {
 		if p, ok := s.config.Find(name.table, name.name); ok {

@@ -27,13 +27,14 @@ func importCommand() *cli.Command {
 		Name:      "import",
 		Usage:     "make a configuration of that of another target",
 		ArgsUsage: "FILE|-",
-		Description: "Prints the equal configuration, and on standard error, with its line, whatever has no equal. " +
-			"Disks keep the serial, NAA and T10 names that they had, so that initiators find them again. Nothing is " +
-			"served or changed; of images and devices only the paths are taken over. Secrets are never printed.",
+		Description: "Prints the equal configuration, and on standard error, with its line, whatever has no equal.\n" +
+			"Disks keep the serial, NAA and T10 names that they had, so that initiators find them again.\n" +
+			"Nothing is served or changed; of images and devices only the paths are taken over. Secrets\n" +
+			"are never printed.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "from", Usage: "what FILE is of: `KIND` is " + strings.Join(kinds, ", ") + " (default: as it looks)"},
 			&cli.StringFlag{Name: "secrets", Usage: "write CHAP secrets into files in `DIR`, readable by their owner alone (default: none are written, and " + defaultSecrets + " is where they are expected)"},
-			&cli.BoolFlag{Name: "check", Usage: "check the result as `isantarget check` does"},
+			&cli.BoolFlag{Name: "check", Usage: "check the result, as isantarget check does"},
 		},
 		Action: importFile,
 	}

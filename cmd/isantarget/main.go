@@ -104,9 +104,33 @@ func prepare(c *cli.Command, noun string) {
 	c.BashComplete = completing(noun, c)
 	if len(c.Subcommands) == 0 {
 		c.CustomHelpTemplate = helpTemplate(c.Flags)
+		c.Action = required(c)
 	}
 	for _, verb := range c.Subcommands {
 		prepare(verb, noun)
+	}
+}
+
+// required is the action of c, but for the flags that it cannot do without: package cli would
+// print its help instead.
+func required(c *cli.Command) cli.ActionFunc {
+	var flags []*cli.StringFlag
+	for _, f := range c.Flags {
+		if f, ok := f.(*cli.StringFlag); ok && f.Required {
+			f.Required = false
+			flags = append(flags, f)
+		}
+	}
+	action := c.Action
+	return func(c *cli.Context) error {
+		for _, f := range flags {
+			if !c.IsSet(f.Name) {
+				_, what, _ := strings.Cut(f.Usage, "`")
+				what, _, _ = strings.Cut(what, "`")
+				return fmt.Errorf("wants --%[2]s %[3]s: %[1]s --%[2]s %[3]s", c.Command.HelpName, f.Name, what)
+			}
+		}
+		return action(c)
 	}
 }
 
@@ -126,6 +150,19 @@ func usageError(c *cli.Context, err error, _ bool) error {
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "flag needs an argument: -"); ok {
 		return fmt.Errorf("--%s wants a value", strings.TrimPrefix(name, "-"))
+	}
+	// As in: invalid value "x" for flag -depth: parse error.
+	if value, rest, ok := strings.Cut(strings.TrimPrefix(err.Error(), "invalid value "), " for flag -"); ok {
+		name, why, _ := strings.Cut(rest, ": ")
+		if i := slices.IndexFunc(c.Command.Flags, func(f cli.Flag) bool { return f.Names()[0] == name }); i >= 0 {
+			switch c.Command.Flags[i].(type) {
+			case *cli.IntFlag, *cli.Int64Flag:
+				why = "write a whole number"
+			case *cli.DurationFlag:
+				why = "write a time and its unit, as 30s or 2m"
+			}
+		}
+		return fmt.Errorf("--%s %s: %s", name, strings.Trim(value, `"`), why)
 	}
 	return err
 }
