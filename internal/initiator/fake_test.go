@@ -36,8 +36,9 @@ func converse(t *testing.T, script func(target *Connection) error) *Connection {
 	}
 	t.Cleanup(func() {
 		c.Close()
+		err := <-done // the connection may not have been accepted before
 		listener.Close()
-		if err := <-done; err != nil {
+		if err != nil {
 			t.Errorf("the target's side: %v", err)
 		}
 	})
