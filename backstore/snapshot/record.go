@@ -45,6 +45,19 @@ type clone struct {
 	Path string `json:"path"`
 	ID   string `json:"id"`
 	Base string `json:"base"` // id of the snapshot
+	// Mount is where the file system of the clone is mounted; empty: that of the snapshot.
+	Mount string `json:"mount,omitempty"`
+}
+
+// away tells whether nobody knows if the clone is there, for its file system is not.
+func (c clone) away() bool { return c.Mount != "" && !isMountPoint(c.Mount) }
+
+// told is how a person is told of the clone.
+func (c clone) told() string {
+	if c.away() {
+		return fmt.Sprintf("%s (nothing is mounted at %s)", c.Path, c.Mount)
+	}
+	return c.Path
 }
 
 // A merge says that the file of the snapshot From may bear the id Into already, in

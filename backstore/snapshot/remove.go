@@ -48,7 +48,7 @@ func (i *Image) above(r *record, m mark, e entry) ([]above, error) {
 	}
 	for _, c := range i.living(r) {
 		if c.Base == e.ID {
-			all = append(all, above{path: c.Path, clone: true})
+			all = append(all, above{path: c.told(), clone: true})
 		}
 	}
 	return all, nil

@@ -107,7 +107,18 @@ func (i *Image) cloneAbove(r *record, e entry, to *Image, size int64) error {
 		base = i.file(e)
 	}
 	own := mark{ID: newID(), Base: base, BaseID: e.ID}
-	r.Clones = append(i.living(r), clone{Path: to.path, ID: own.ID, Base: e.ID})
+	noted := clone{Path: to.path, ID: own.ID, Base: e.ID}
+	ours, err := mountPoint(i.home())
+	if err != nil {
+		return err
+	}
+	switch theirs, err := mountPoint(to.home()); {
+	case err != nil:
+		return err
+	case theirs != ours:
+		noted.Mount = theirs
+	}
+	r.Clones = append(i.living(r), noted)
 	if err := r.write(i.steps, i.folder()); err != nil {
 		return err
 	}
@@ -126,11 +137,11 @@ func (i *Image) cloneAbove(r *record, e entry, to *Image, size int64) error {
 	return nil
 }
 
-// living are the clones of r that are there.
+// living are the clones of r that are there, and those that may be.
 func (i *Image) living(r *record) []clone {
 	var kept []clone
 	for _, c := range r.Clones {
-		if _, err := cloneFile(c); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := cloneFile(c); !errors.Is(err, fs.ErrNotExist) || c.away() {
 			kept = append(kept, c)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/backstore/file"
 	"github.com/isantarget/isantarget/backstore/snapshot"
+	"github.com/isantarget/isantarget/internal/loopdevice"
 )
 
 // A disk is an image and what it should hold, now and at each snapshot.
@@ -431,4 +432,37 @@ func TestFreeze(t *testing.T) {
 	if got := names(t, d.path); got != "one" {
 		t.Fatalf("the snapshots are %q", got)
 	}
+}
+
+// A clone whose file system is not mounted is not taken for deleted: it would have lost all
+// that it has from the snapshot.
+func TestClone_Away(t *testing.T) {
+	d := newDisk(t, filepath.Join(mounted(t, "ext4", 64<<20), "disk.img"), 4<<20, 9)
+	d.take(t, "one")
+	second := filepath.Join(t.TempDir(), "second disk")
+	must(t, errors.Join(os.WriteFile(second, nil, 0o600), os.Truncate(second, 64<<20)))
+	device := loopdevice.New(t, loopdevice.Options{File: second})
+	elsewhere := loopdevice.Format(t, device, "ext4")
+	clone := &disk{path: filepath.Join(elsewhere, "clone.img"), kept: map[string][]byte{}, r: d.r}
+	clone.Image, clone.want = snapshot.At(clone.path), append([]byte(nil), d.want...)
+	must(t, d.Clone("one", clone.path))
+	clone.scribble(t)
+
+	must(t, unix.Unmount(elsewhere, 0))
+	refused := func() {
+		t.Helper()
+		if err := remove(t, d.Image, "one"); err == nil || !strings.Contains(err.Error(), "nothing is mounted at "+elsewhere) {
+			t.Fatalf("the snapshot below a clone whose file system is away is deleted: %v", err)
+		}
+	}
+	refused()
+	other := filepath.Join(filepath.Dir(d.path), "other.img")
+	must(t, d.Clone("one", other)) // the record is written anew
+	must(t, os.Remove(other))
+	refused()
+
+	must(t, unix.Mount(device, elsewhere, "ext4", 0, ""))
+	clone.check(t, "the clone that is back")
+	must(t, os.Remove(clone.path))
+	must(t, remove(t, d.Image, "one"))
 }
