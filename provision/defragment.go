@@ -67,6 +67,9 @@ func (u *unit) defragment(ctx context.Context, progress *job.Progress, image fra
 		return "", fmt.Errorf("LUN %q: %w", u.config.Name, err)
 	}
 	defer u.lu.Restore()
+	if err := u.calm(); err != nil { // what goes on after its command has ended must not write beside it
+		return "", err
+	}
 	before, after, err := image.Defragment(func(done, total int64) error {
 		progress.Of(done, total)
 		return context.Cause(ctx)

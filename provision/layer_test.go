@@ -91,8 +91,8 @@ func TestFaults(t *testing.T) {
 func awaitReady(t *testing.T, c *initiator.Connection) {
 	t.Helper()
 	eventually(t, "the LUN is ready", func() bool {
-		key, _ := ready(t, c, 0)
-		return key == 0
+		r := do(t, c, initiator.Command{CDB: make([]byte, 6)})
+		return scsi.Status(r.Status) == scsi.Good
 	})
 }
 
