@@ -169,10 +169,11 @@ func (s *Session) inOrder(c *Connection, cmdSN uint32, t *task, n int, f func())
 	s.mu.Lock()
 	where := s.window.place(cmdSN)
 	if where == early {
-		if s.earlyBytes += n; n > 0 && s.earlyBytes > maxEarlyBytes {
+		if n > maxEarlyBytes-s.earlyBytes {
 			s.mu.Unlock()
 			return false, errEarlyBytes
 		}
+		s.earlyBytes += n
 		if t != nil {
 			t.waits = true
 			t.Linger, t.Gathering = nil, nil // nobody is at the post while what came early is run
