@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/isantarget/isantarget/internal/initiator"
@@ -73,8 +74,8 @@ type examination struct {
 
 	until      time.Time // of the check that runs
 	a, b       *nexus
-	mu         sync.Mutex // of the next two: two hosts may be at work at once
-	lost       int        // connections
+	lost       atomic.Int32 // connections
+	noting     sync.Mutex   // of violations: two hosts may be at work at once
 	violations []string
 	pages      map[int][]byte
 	blocks     *capacity
@@ -118,28 +119,14 @@ func (x *examination) pause(d time.Duration) error {
 
 // note remembers which rules of the protocol a connection saw broken.
 func (x *examination) note(c *initiator.Connection) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.noting.Lock()
+	defer x.noting.Unlock()
 	for _, v := range c.Violations {
 		if text := v.Error(); len(x.violations) < 16 && !slices.Contains(x.violations, text) {
 			x.violations = append(x.violations, text)
 		}
 	}
 	c.Violations = nil
-}
-
-// lose counts a connection that was lost, or could not be made.
-func (x *examination) lose() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.lost++
-}
-
-// losses is how many connections were lost.
-func (x *examination) losses() int {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.lost
 }
 
 // Examine examines what p names. The error says why nothing could be examined: whoever
@@ -268,7 +255,8 @@ func (x *examination) restore() (left []string) {
 		x.a.drop()
 		x.b.drop()
 	}
-	x.ctx, x.lost = ctx, 0
+	x.ctx = ctx
+	x.lost.Store(0)
 	subject := Place{Portal: x.portal, Target: x.target, LUN: x.lun}
 	for _, step := range slices.Backward(x.undo) {
 		x.allow()

@@ -175,7 +175,7 @@ func (n *nexus) connection() (*initiator.Connection, error) {
 		n.conn.Until = n.x.until
 		return n.conn, nil
 	}
-	if lost := n.x.losses(); lost >= maxLost {
+	if lost := n.x.lost.Load(); lost >= maxLost {
 		return nil, notChecked("the target has lost our connections %d times, and is asked no more", lost)
 	}
 	c, err := n.x.login(n.portal, n.isid, func(l *initiator.Login) { l.InitiatorName = n.name })
@@ -186,7 +186,7 @@ func (n *nexus) connection() (*initiator.Connection, error) {
 		return n.connection()
 	}
 	if err != nil {
-		n.x.lose()
+		n.x.lost.Add(1)
 		return nil, err
 	}
 	n.conn = c
@@ -225,7 +225,7 @@ func (n *nexus) execute(name string, cmd initiator.Command) ([]byte, error) {
 	if err != nil {
 		if !errors.Is(err, initiator.ErrRejected) {
 			n.drop()
-			n.x.lose()
+			n.x.lost.Add(1)
 		}
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
