@@ -16,7 +16,7 @@ func TestFloodWhileAStoreHangs_RFC7143_4_2_2_1(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hang := &hangingStore{store, make(chan struct{}, 100), make(chan struct{})}
+	hang := newHangingStore(store)
 	r := newRigOn(t, hang)
 	defer close(hang.release)
 	var h iscsi.BHS
@@ -64,12 +64,7 @@ func TestFloodBeforeItsTurn_RFC7143_4_2_2_1(t *testing.T) {
 	r.conn.SetDeadline(time.Now().Add(patience))
 	const segment = 256 << 10
 	ping := func(ahead uint32) error {
-		var h iscsi.BHS
-		p := iscsi.NopOut{InitiatorTaskTag: 0x60000000 + ahead, TargetTransferTag: iscsi.ReservedTag, CmdSN: r.cmdSN + ahead}
-		p.Marshal(&h)
-		h.SetDataSegmentLength(segment)
-		_, err := r.conn.Write(append(h[:], make([]byte, segment)...))
-		return err
+		return r.trySend(&iscsi.NopOut{InitiatorTaskTag: 0x60000000 + ahead, TargetTransferTag: iscsi.ReservedTag, CmdSN: r.cmdSN + ahead}, segment)
 	}
 	for range 3 * maxEarlyBytes / segment {
 		for _, ahead := range []uint32{1, 0} {

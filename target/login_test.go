@@ -52,7 +52,7 @@ func TestJoinBeforeBegin_RFC7143_6_3_5(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hang := &hangingStore{store, make(chan struct{}, 100), make(chan struct{})}
+	hang := newHangingStore(store)
 	r := newRigOn(t, hang)
 	var h iscsi.BHS
 	r.command(t, &h, 0x2a, 0, 8, make([]byte, 4096))
@@ -149,10 +149,16 @@ func (r *rig) join(t *testing.T, tsih, cid uint16, keys []iscsi.KeyValue) (*rig,
 
 // send sends a PDU with n bytes of data, all zero.
 func (r *rig) send(t *testing.T, p interface{ Marshal(*iscsi.BHS) }, n int) {
+	if err := r.trySend(p, n); err != nil {
+		t.Error(err)
+	}
+}
+
+// trySend is send to a target that may have closed the connection.
+func (r *rig) trySend(p interface{ Marshal(*iscsi.BHS) }, n int) error {
 	var h iscsi.BHS
 	p.Marshal(&h)
 	h.SetDataSegmentLength(n)
-	if _, err := r.conn.Write(append(h[:], make([]byte, n)...)); err != nil {
-		t.Error(err)
-	}
+	_, err := r.conn.Write(append(h[:], make([]byte, n)...))
+	return err
 }

@@ -48,7 +48,7 @@ func TestLogoutWhileManyHang_RFC7143_11_14(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hang := &hangingStore{store, make(chan struct{}, 100), make(chan struct{})}
+	hang := newHangingStore(store)
 	r := newRigOn(t, hang)
 	defer close(hang.release)
 	r.entity.session(1).units.Load().Units(func(_ scsi.LUN, lu *scsi.LogicalUnit) { lu.HangBound = time.Second })

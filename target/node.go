@@ -335,7 +335,7 @@ func (n *Node) forget(x *knownNexus) bool {
 // enter makes s the session of its nexus. A session that the same initiator
 // port left behind is ended first (session reinstatement, RFC 7143 6.3.5).
 func (n *Node) enter(s *Session) error {
-	key := nexusKey{s.initiator, s.isid, s.group}
+	key := s.key()
 	for {
 		n.mu.Lock()
 		old := n.sessions[key]
@@ -352,9 +352,12 @@ func (n *Node) enter(s *Session) error {
 	}
 }
 
+// key is what s shares with a session of the same node that has to end for it.
+func (s *Session) key() nexusKey { return nexusKey{s.initiator, s.isid, s.group} }
+
 // replaces tells whether o, which is there, has to end for s (session reinstatement).
 func (s *Session) replaces(o *Session) bool {
-	return s.node != nil && o.node == s.node && o.initiator == s.initiator && o.isid == s.isid && o.group == s.group
+	return s.node != nil && o.node == s.node && o.key() == s.key()
 }
 
 // begin is enter once nobody is in the way. The rule is looked up again, for the
@@ -387,7 +390,7 @@ func (n *Node) begin(s *Session, key nexusKey) error {
 func (n *Node) remember(s *Session, units *scsi.UnitMap) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if x := n.nexuses[nexusKey{s.initiator, s.isid, s.group}]; x != nil {
+	if x := n.nexuses[s.key()]; x != nil {
 		x.units = units
 	}
 }
@@ -418,7 +421,7 @@ func (n *Node) close() {
 
 // leave takes an ended session out.
 func (n *Node) leave(s *Session) {
-	key := nexusKey{s.initiator, s.isid, s.group}
+	key := s.key()
 	n.mu.Lock()
 	if n.sessions[key] == s {
 		delete(n.sessions, key)

@@ -16,6 +16,10 @@ type hangingStore struct {
 	release chan struct{}
 }
 
+func newHangingStore(s *ram.Store) *hangingStore {
+	return &hangingStore{s, make(chan struct{}, 100), make(chan struct{})}
+}
+
 func (s *hangingStore) Features() backstore.Features {
 	return s.Store.Features()&^backstore.CanTryWrite | backstore.Buffered
 }
@@ -33,7 +37,7 @@ func TestHangingWriteHoldsUpNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hang := &hangingStore{store, make(chan struct{}, 100), make(chan struct{})}
+	hang := newHangingStore(store)
 	r := newRigOn(t, hang)
 	data := make([]byte, 4096)
 	const writes = 3
@@ -88,7 +92,7 @@ func TestEarlyWriteKeepsReader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	quick := &hangingStore{store, make(chan struct{}, 100), make(chan struct{})}
+	quick := newHangingStore(store)
 	close(quick.release)
 	r := newRigOn(t, quick)
 	c, first := r.connection(t), r.cmdSN

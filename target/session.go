@@ -125,31 +125,32 @@ func (c *Connection) deliver(t *task, p *iscsi.SCSICommand) error {
 // the place in the window is free again at once. f keeps data; an error ends the
 // connection: what waits for its turn keeps too much.
 func (c *Connection) sequenced(immediate bool, cmdSN uint32, data []byte, f func()) error {
-	if immediate {
-		f()
-		return nil
-	}
-	s := c.session
-	early, err := s.inOrder(c, cmdSN, nil, len(data), func() {
-		s.window.open()
+	return c.inTurn(immediate, cmdSN, len(data), func() {
+		if !immediate {
+			c.session.window.open()
+		}
 		f()
 	})
-	if err == nil && early {
-		s.runEarly()
-	}
-	return err
 }
 
 // sequencedLong is sequenced for what goes on after f has returned: its place in the
 // window is free when answered says so, or a peer could have begun any number of them.
 func (c *Connection) sequencedLong(immediate bool, cmdSN uint32, f func()) {
+	_ = c.inTurn(immediate, cmdSN, 0, f) // it keeps no data, so never too much
+}
+
+// inTurn runs f when its turn has come, and after it what waited for it; until then f
+// keeps n bytes.
+func (c *Connection) inTurn(immediate bool, cmdSN uint32, n int, f func()) error {
 	if immediate {
 		f()
-		return
+		return nil
 	}
-	if early, _ := c.session.inOrder(c, cmdSN, nil, 0, f); early {
+	early, err := c.session.inOrder(c, cmdSN, nil, n, f)
+	if early {
 		c.session.runEarly()
 	}
+	return err
 }
 
 // maxEarlyBytes bounds what the data of requests that are no commands, and have come

@@ -36,7 +36,7 @@ func TestResponseOfLaterCommand_RFC7143_11_5_1(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hang := &hangingStore{store, make(chan struct{}, 100), make(chan struct{})}
+	hang := newHangingStore(store)
 	r := newRigOn(t, hang)
 	var h iscsi.BHS
 	r.command(t, &h, 0x2a, 0, 8, make([]byte, 4096))
