@@ -119,15 +119,12 @@ func (m *Medium) ReadAt(p []byte, off int64) (int, error) {
 		return 0, outside("read", off, int64(len(p)), g.Size)
 	}
 	n, err := m.store.ReadAt(p, off)
-	if n == len(p) {
-		return n, nil // io.ReaderAt may add io.EOF to a whole read
-	}
-	for tries := 0; interrupted(err, &tries) && n < len(p); {
+	for tries := 0; n < len(p) && interrupted(err, &tries); {
 		var more int
 		more, err = m.store.ReadAt(p[n:], off+int64(n))
 		n += more
 	}
-	if n == len(p) {
+	if n == len(p) && (err == nil || err == io.EOF) { // io.ReaderAt may add io.EOF to a whole read
 		return n, nil
 	}
 	if err == nil || err == io.EOF {
@@ -607,12 +604,15 @@ func renamed(op string, err error) error {
 }
 
 // failed makes a *Error of err, unless it is one already. done is how many bytes
-// of the range had been served.
+// of the range had been served; of one that was moved whole, and failed all the same,
+// none counts.
 func failed(op string, off, length, done int64, err error) error {
 	var e *Error
 	if errors.As(err, &e) {
 		return err
 	}
-	done = min(max(done, 0), length)
+	if done < 0 || done >= length {
+		done = 0
+	}
 	return &Error{Op: op, Offset: off + done, Length: length - done, Err: err}
 }

@@ -348,6 +348,14 @@ func TestMedium_ShortTransfers(t *testing.T) {
 	if n, err := backstore.Bind(s.plain).ReadAt(p, 900); n != 100 || err != nil {
 		t.Errorf("a whole read with io.EOF: %d, %v", n, err)
 	}
+	s.plain.err = backstore.ErrGone // it was closed meanwhile: whatever was moved is not its content
+	for what, call := range map[string]func([]byte, int64) (int, error){
+		"read": backstore.Bind(s.plain).ReadAt, "write": backstore.Bind(s.plain).WriteAt,
+	} {
+		if _, err := call(p, 900); !errors.Is(err, backstore.ErrGone) || !errors.As(err, &e) || e.Offset != 900 {
+			t.Errorf("a whole %s with an error: %v", what, err)
+		}
+	}
 }
 
 type short struct{ *plain }
