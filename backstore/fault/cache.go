@@ -3,6 +3,8 @@ package fault
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/isantarget/isantarget/backstore"
 )
 
 // maxCached bounds what a cache remembers: bytes. Beyond it everything is made
@@ -16,13 +18,16 @@ const maxCached = 32 << 20
 // come apart. It is the price of a fault, and paid only while one needs it.
 type cache struct {
 	store   *Store
+	below   *backstore.Medium // reads whole or fails
 	enabled atomic.Bool
 
 	mu   sync.Mutex
 	held map[int64][]byte // by offset of the unit
 }
 
-func (c *cache) init(s *Store) { c.store, c.held = s, map[int64][]byte{} }
+func (c *cache) init(s *Store) {
+	c.store, c.below, c.held = s, backstore.Bind(s.below), map[int64][]byte{}
+}
 
 func (c *cache) on() bool { return c.enabled.Load() }
 
@@ -80,7 +85,7 @@ func (c *cache) note(off, length int64, keep float64) error {
 			continue
 		}
 		p := make([]byte, min(unit, size-at))
-		if n, err := c.store.below.ReadAt(p, at); n < len(p) {
+		if _, err := c.below.ReadAt(p, at); err != nil {
 			return err
 		}
 		c.held[at] = p
