@@ -33,6 +33,9 @@ func newBlockMap(n int64) *blockMap {
 	return &blockMap{branches: make([]atomic.Pointer[branch], max(branches, 2*(n/branchBits+1)))}
 }
 
+// most is how many blocks there is room for.
+func (m *blockMap) most() int64 { return int64(len(m.branches)) * branchBits }
+
 // leaf is the one with block i; nil: none of its blocks is in the set.
 func (m *blockMap) leaf(i int64) *leaf {
 	b := m.branches[i/branchBits].Load()

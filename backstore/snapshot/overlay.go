@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"errors"
+	"fmt"
 	mathbits "math/bits"
 	"sync"
 	"sync/atomic"
@@ -90,14 +91,29 @@ func (o *Overlay) Preallocate(may func(space backstore.Space, bytes int64) bool)
 // Grow implements backstore.Grower. What is new lies above nothing, and reads as zeros.
 func (o *Overlay) Grow(size int64, step func(done, total int64) error) (int64, error) {
 	before := o.size.Load()
+	if err := o.mayHold(size); err != nil {
+		return before, err
+	}
 	size, err := o.top.Grow(size, step)
 	if err != nil || size == before {
 		return size, err
+	}
+	if err := o.mayHold(size); err != nil { // others have made the file longer
+		return before, err
 	}
 	if err := o.completeLast(before, size); err != nil {
 		return before, err
 	}
 	return size, nil
+}
+
+// mayHold refuses a size with more blocks than the set of those that are held has places for.
+func (o *Overlay) mayHold(size int64) error {
+	most := o.held.most() << o.shift
+	if size <= most {
+		return nil
+	}
+	return fmt.Errorf("%w: an image that lies upon snapshots grows to %d TiB at most while it is served; delete its snapshots first, or grow it to that, start the daemon anew, and grow it again", backstore.ErrRange, most>>40)
 }
 
 // completeLast makes a whole block of the last one, which ended at before, and lets the

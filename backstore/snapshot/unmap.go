@@ -99,13 +99,8 @@ func (o *Overlay) writeZeros(off, length int64) error {
 			if err != nil {
 				return err
 			}
-		} else {
-			o.edges.each(off, int64(len(p)), lockShared)
-			_, err := o.put(p, off, false)
-			o.edges.each(off, int64(len(p)), unlockShare)
-			if err != nil {
-				return err
-			}
+		} else if _, err := o.putShared(p, off, false); err != nil {
+			return err
 		}
 		off += int64(len(p))
 	}

@@ -66,18 +66,41 @@ func (o *Overlay) write(p []byte, off int64, through bool) (int, error) {
 	}
 	defer o.gate.Leave()
 	if !o.ragged(off, length) {
-		o.edges.each(off, length, lockShared)
-		defer o.edges.each(off, length, unlockShare)
-		return o.put(p, off, through)
+		return o.putShared(p, off, through)
 	}
 	o.edges.each(off, length, lockAlone)
 	defer o.edges.each(off, length, unlockAlone)
 	return o.putRagged(p, off, through)
 }
 
+// putShared is put beside other writers. One of them may have written in full meanwhile the
+// block that this one leaves in a part: only when all of them have ended it is known whose it is.
+func (o *Overlay) putShared(p []byte, off int64, through bool) (int, error) {
+	length := int64(len(p))
+	o.edges.each(off, length, lockShared)
+	n, err := o.transfer(p, off, through)
+	o.edges.each(off, length, unlockShare)
+	if err != nil {
+		o.edges.each(off, length, lockAlone)
+		o.takeBack(off, n)
+		o.edges.each(off, length, unlockAlone)
+	}
+	return n, err
+}
+
 // put writes what brings nothing of the snapshot with it. What could not be written in
-// full leaves no block that is new in a part: the file system would show it as held.
-func (o *Overlay) put(p []byte, off int64, through bool) (n int, err error) {
+// full leaves no block that is new in a part: the file system would show it as held. The
+// edges are locked alone.
+func (o *Overlay) put(p []byte, off int64, through bool) (int, error) {
+	n, err := o.transfer(p, off, through)
+	if err != nil {
+		o.takeBack(off, n)
+	}
+	return n, err
+}
+
+// transfer writes p, and notes the blocks that were written in full as held.
+func (o *Overlay) transfer(p []byte, off int64, through bool) (n int, err error) {
 	if through {
 		n, err = o.top.WriteThroughAt(p, off)
 	} else {
@@ -87,13 +110,18 @@ func (o *Overlay) put(p []byte, off int64, through bool) (n int, err error) {
 		o.hold(off, int64(n))
 		return n, nil
 	}
+	o.hold(off, max((off+int64(n))>>o.shift<<o.shift-off, 0))
+	return n, err
+}
+
+// takeBack makes a hole again of the block that a write at off which failed behind n bytes has
+// left new in a part, unless another has written it.
+func (o *Overlay) takeBack(off int64, n int) {
 	reached := off + int64(n)
 	whole := reached >> o.shift << o.shift
-	o.hold(off, max(whole-off, 0))
 	if reached > whole && n > 0 && !o.held.has(o.block(whole)) {
 		_ = o.top.UnmapAt(whole, min(1<<o.shift, o.size.Load()-whole)) // it has failed already
 	}
-	return n, err
 }
 
 // putRagged is put for a range with edges. Each edge goes with the rest of its block in
