@@ -19,7 +19,7 @@ func (p *Provisioner) Defragment(lun string) (job.Status, error) {
 	if err != nil {
 		return job.Status{}, err
 	}
-	image, ok := u.base.(fragmented)
+	_, ok := u.base.(fragmented)
 	switch {
 	case u.medium == nil:
 		return job.Status{}, refuse("LUN %q is not ready: %v", lun, u.failure)
@@ -37,6 +37,14 @@ func (p *Provisioner) Defragment(lun string) (job.Status, error) {
 		return job.Status{}, err
 	}
 	j, err := p.jobs.Start("defragment", lun, func(ctx context.Context, progress *job.Progress) (string, error) {
+		_, u, err := p.inTurn(ctx, lun)
+		if err != nil {
+			return "", err
+		}
+		image, ok := u.base.(fragmented)
+		if !ok {
+			return "", refuse("a snapshot of LUN %q was taken meanwhile, and its image lies upon that now", lun)
+		}
 		return u.defragment(ctx, progress, image)
 	})
 	if err != nil {

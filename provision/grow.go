@@ -49,6 +49,10 @@ func (p *Provisioner) Grow(lun, size string) (job.Status, error) {
 		}
 	}
 	j, err := p.jobs.Start("grow", lun, func(ctx context.Context, progress *job.Progress) (string, error) {
+		_, u, err := p.inTurn(ctx, lun)
+		if err != nil {
+			return "", err
+		}
 		text, err := u.grow(ctx, progress, want)
 		return p.andRecord(ctx, text, err)
 	})
@@ -56,6 +60,21 @@ func (p *Provisioner) Grow(lun, size string) (job.Status, error) {
 		return job.Status{}, err
 	}
 	return j.Status(), nil
+}
+
+// inTurn is the unit of this name for a job that changes its image, when what began before the
+// job has ended: a snapshot that is being taken closes the image, and opens another one. What
+// begins later finds the job and leaves the LUN alone, or ends it.
+func (p *Provisioner) inTurn(ctx context.Context, lun string) (*running, *unit, error) {
+	if err := p.turn(ctx); err != nil {
+		return nil, nil, err
+	}
+	defer p.applying.Unlock()
+	r, u, err := p.servedUnit(lun)
+	if err == nil && u.medium == nil {
+		err = refuse("LUN %q is not ready: %v", lun, u.failure)
+	}
+	return r, u, err
 }
 
 // andRecord is the end of a job that gives a LUN another size: what was recorded of one

@@ -38,11 +38,18 @@ func (p *Provisioner) Shrink(lun, size string, lossAllowed bool) (job.Status, er
 		return job.Status{}, refuse("what LUN %q holds behind %v would be lost for good; make its file systems smaller first, and say so: --allow-data-loss",
 			lun, configs.Size(want))
 	}
-	image, err := p.mayShrink(r, u)
-	if err != nil {
+	if _, err := p.mayShrink(r, u); err != nil {
 		return job.Status{}, err
 	}
 	j, err := p.jobs.Start("shrink", lun, func(ctx context.Context, progress *job.Progress) (string, error) {
+		r, u, err := p.inTurn(ctx, lun)
+		if err != nil {
+			return "", err
+		}
+		image, err := p.mayShrink(r, u)
+		if err != nil {
+			return "", err
+		}
 		text, err := p.shrink(r, u, image, progress, want)
 		return p.andRecord(ctx, text, err)
 	})
