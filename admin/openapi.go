@@ -22,7 +22,6 @@ type description struct {
 	gives   any      // the body of the answer; nil: an empty object
 	query   []string // parameters
 	match   bool     // If-Match names a version
-	reads   bool     // changes nothing, though it is no GET
 	open    bool     // needs no token
 }
 
@@ -77,7 +76,7 @@ func descriptions() map[string]description {
 		"DELETE /jobs/{job}":                      {summary: "Ask a long operation to end"},
 		"POST /reload":                            {summary: "Apply the configuration file again", gives: Change{}},
 		"POST /apply":                             {summary: "Apply the configuration file, if it is this one", takes: application{}, gives: Change{}},
-		"POST /plan":                              {summary: "Say what the configuration file would change if it said this text", takes: candidate{}, gives: provision.Forecast{}, reads: true},
+		"POST /plan":                              {summary: "Say what the configuration file would change if it said this text", takes: candidate{}, gives: provision.Forecast{}},
 		"GET /config":                             {summary: "The whole configuration that runs, with serials; as TOML with format=toml", gives: configs.Config{}, query: []string{"format"}},
 		"GET /config/{table}":                     {summary: "The objects of a table of the configuration", gives: []provision.ObjectStatus{}},
 		"POST /config/{table}":                    {summary: "Make an object", takes: object{}, gives: Change{}},
@@ -139,9 +138,10 @@ func (d description) security(pattern string) []any {
 	return []any{map[string]any{scope: []any{}}, map[string]any{scope + "-cookie": []any{}}}
 }
 
-// scope is what a token has to be for.
+// scope is what a token has to be for. A plan changes nothing, and yet is not for who may only look:
+// the text that is planned names files, of secrets for instance, and what is wrong with them is told.
 func (d description) scope(pattern string) configs.Scope {
-	if d.reads || strings.HasPrefix(pattern, http.MethodGet+" ") {
+	if strings.HasPrefix(pattern, http.MethodGet+" ") {
 		return configs.ReadScope
 	}
 	return configs.WriteScope

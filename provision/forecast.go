@@ -52,7 +52,7 @@ func (p *Provisioner) forecast(want configs.Config) (Forecast, error) {
 	if err := r.fixed(next); err != nil {
 		return Forecast{}, err
 	}
-	// Who may only look must not have us send something to a server of his choice.
+	// What is only planned must not have us send something to a server of its choice.
 	doubts := p.askHosts(context.Background(), r.plan.DNS.Server, next)
 	f := Forecast{
 		Differences: append([]configs.Difference{}, r.plan.Config.Differences(want)...),

@@ -162,7 +162,7 @@ func TestScopes(t *testing.T) {
 				continue
 			}
 			_, toRead := o.Security[0]["read"]
-			if toRead != (method == "GET" || path == "/plan") {
+			if toRead != (method == "GET") {
 				t.Errorf("%s %s is to read: %v", method, path, toRead)
 			}
 			g.want(ask{method: method, path: at}, 401, "a token is wanted")
