@@ -199,9 +199,9 @@ func (c *Client) WaitForJob(ctx context.Context, id string, show func(job.Status
 }
 
 // Reload has the daemon apply its configuration file again.
-func (c *Client) Reload(ctx context.Context) (change Change, err error) {
-	err = c.do(ctx, http.MethodPost, "/reload", nil, &change)
-	return change, err
+func (c *Client) Reload(ctx context.Context) (done Changed, err error) {
+	err = c.do(ctx, http.MethodPost, "/reload", nil, &done)
+	return done, err
 }
 
 // Objects lists the objects of the configuration that are in a table.

@@ -40,7 +40,7 @@ func benchCommand() *cli.Command {
 			&cli.DurationFlag{Name: "warm-up", Usage: "do the same for `TIME` before", Value: time.Second},
 			&cli.BoolFlag{Name: "digests", Usage: "agree on header and data digests"},
 			&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask whether the data may be lost"},
-			&cli.BoolFlag{Name: "json", Usage: "print JSON, for programs"},
+			jsonFlag(),
 		}),
 		Action: runBench,
 	}

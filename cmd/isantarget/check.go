@@ -20,6 +20,7 @@ func checkCommand() *cli.Command {
 		ArgsUsage: "FILE",
 		Description: "Opens no image and no port. Errors are on standard error with their line, and the\n" +
 			"exit status is 1; what is probably not meant, or not there on this host, is a warning.",
+		Flags:  []cli.Flag{jsonFlag()},
 		Action: check,
 	}
 }
@@ -35,6 +36,12 @@ func check(c *cli.Context) error {
 	warnings, err := provision.Check(config)
 	if err != nil {
 		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c, struct {
+			Config   configs.Config `json:"config"`
+			Warnings []string       `json:"warnings"`
+		}{config, append([]string{}, warnings...)})
 	}
 	for _, w := range warnings {
 		fmt.Fprintf(c.App.ErrWriter, "isantarget: warning: %s\n", w)

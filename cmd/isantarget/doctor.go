@@ -50,6 +50,9 @@ func doctorCommand() *cli.Command {
 			&cli.BoolFlag{Name: "list", Usage: "list the checks there are, and check nothing"},
 		}, listFlags()),
 		Action: runDoctor,
+		OnUsageError: func(c *cli.Context, err error, within bool) error {
+			return &exitError{exitUnchecked, usageError(c, err, within)}
+		},
 	}
 }
 

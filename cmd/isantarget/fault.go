@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/isantarget/isantarget/admin"
+	"github.com/isantarget/isantarget/provision"
 )
 
 func faultCommand() *cli.Command {
@@ -23,7 +24,7 @@ func faultCommand() *cli.Command {
 				"  error=EIO  delay=500ms  short  torn  lost-sync  power-cut  power-cut=50%\n" +
 				"  on=read+write+sync+unmap+zero+map  lba=100-199  at=1MiB+64KiB  after=1000  rate=1%  count=3\n" +
 				"as in: isantarget lun fault set disk \"error=EIO on=read lba=2048-4095\" \"delay=1s rate=1%\"",
-			Flags: planeFlags(),
+			Flags: listFlags(),
 			Action: func(c *cli.Context) error {
 				if c.NArg() < 2 {
 					return fmt.Errorf("wants NAME FAULT...: %s NAME \"error=EIO on=read\"", c.Command.HelpName)
@@ -33,15 +34,20 @@ func faultCommand() *cli.Command {
 					return err
 				}
 				defer client.Close()
-				return client.SetFaults(c.Context, c.Args().First(), c.Args().Tail())
+				return setFaults(c, client, c.Args().Tail())
 			},
 		},
 		&cli.Command{
-			Name: "clear", Usage: "let a LUN be sound again; calls that are delayed go on", ArgsUsage: "NAME", Flags: planeFlags(),
-			Action: ask([]string{"NAME"}, func(c *cli.Context, client *admin.Client) error {
-				return client.SetFaults(c.Context, c.Args().First(), nil)
-			}),
+			Name: "clear", Usage: "let a LUN be sound again; calls that are delayed go on", ArgsUsage: "NAME", Flags: listFlags(),
+			Action: ask([]string{"NAME"}, func(c *cli.Context, client *admin.Client) error { return setFaults(c, client, nil) }),
 		})
+}
+
+func setFaults(c *cli.Context, client *admin.Client, faults []string) error {
+	if err := client.SetFaults(c.Context, c.Args().First(), faults); err != nil {
+		return err
+	}
+	return printAfter(c, func() ([]provision.FaultStatus, error) { return client.Faults(c.Context, c.Args().First()) })
 }
 
 func listFaults(c *cli.Context, client *admin.Client) error {

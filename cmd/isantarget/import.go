@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/isantarget/isantarget/admin"
 	"github.com/isantarget/isantarget/configs"
 	"github.com/isantarget/isantarget/importer"
 	"github.com/isantarget/isantarget/provision"
@@ -29,13 +30,15 @@ func importCommand() *cli.Command {
 		ArgsUsage: "FILE|-",
 		Description: "Prints the equal configuration, and on standard error, with its line, whatever has no equal.\n" +
 			"Disks keep the serial, NAA and T10 names that they had, so that initiators find them again.\n" +
-			"Nothing is served or changed; of images and devices only the paths are taken over. Secrets\n" +
-			"are never printed.",
-		Flags: []cli.Flag{
+			"Of images and devices only the paths are taken over. Secrets are never printed. Nothing is\n" +
+			"served or changed, unless --apply has the daemon make it all, as if by `target create` and\n" +
+			"its like: everything, or nothing.",
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "from", Usage: "what FILE is of: `KIND` is " + strings.Join(kinds, ", ") + " (default: as it looks)"},
 			&cli.StringFlag{Name: "secrets", Usage: "write CHAP secrets into files in `DIR`, readable by their owner alone (default: none are written, and " + defaultSecrets + " is where they are expected)"},
 			&cli.BoolFlag{Name: "check", Usage: "check the result, as isantarget check does"},
-		},
+			&cli.BoolFlag{Name: "apply", Usage: "have the running daemon serve it, and print what has changed"},
+		}, listFlags()...),
 		Action: importFile,
 	}
 }
@@ -70,17 +73,87 @@ func importFile(c *cli.Context) error {
 	if n := len(result.Secrets); n > 0 && !c.IsSet("secrets") {
 		fmt.Fprintf(c.App.ErrWriter, "isantarget: %d CHAP secrets are expected in %s and were not written there: --secrets DIR does it\n", n, secrets)
 	}
-	made := result.Config.TOML()
-	if _, err := fmt.Fprintf(c.App.Writer, "# Made of %s (%s) by isantarget import.\n\n%s", name, result.Kind, made); err != nil {
+	if err := printImported(c, name, result); err != nil {
 		return err
 	}
 	if len(result.Config.Targets) == 0 {
 		return fmt.Errorf("%s: no target in it can be served here", name)
 	}
-	if !c.Bool("check") {
-		return nil
+	if c.Bool("check") {
+		if err := checkImported(c, result.Config.TOML()); err != nil {
+			return err
+		}
 	}
-	return checkImported(c, made)
+	if c.Bool("apply") {
+		return applyImported(c, result.Config)
+	}
+	return nil
+}
+
+// printImported prints the configuration that was made, if it is not to be applied.
+func printImported(c *cli.Context, name string, result *importer.Result) error {
+	switch {
+	case c.Bool("apply"):
+		return nil
+	case c.Bool("json"):
+		return printJSON(c, struct {
+			Kind    importer.Kind  `json:"kind"`
+			Config  configs.Config `json:"config"`
+			Remarks []string       `json:"remarks"`
+		}{result.Kind, result.Config, remarks(result)})
+	}
+	_, err := fmt.Fprintf(c.App.Writer, "# Made of %s (%s) by isantarget import.\n\n%s", name, result.Kind, result.Config.TOML())
+	return err
+}
+
+func remarks(result *importer.Result) []string {
+	list := make([]string, 0, len(result.Remarks))
+	for _, r := range result.Remarks {
+		list = append(list, r.String())
+	}
+	return list
+}
+
+// applyImported has the daemon make all that is in config. A portal group that it has
+// already, by its tag, keeps its portals.
+func applyImported(c *cli.Context, config configs.Config) error {
+	client, err := clientOf(c)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	groups, err := client.Objects(c.Context, configs.PortalGroupTable)
+	if err != nil {
+		return err
+	}
+	listens := map[string]string{}
+	for _, g := range groups {
+		listens[g.Name] = fmt.Sprint(g.Object["listen"])
+	}
+	var batch admin.Batch
+	put := func(v any) error {
+		o, err := configs.ObjectOf(v)
+		batch.Put = append(batch.Put, admin.Put{Table: o.Table, Object: o})
+		return err
+	}
+	for _, g := range config.PortalGroups {
+		there, known := listens[fmt.Sprint(g.Tag)]
+		if !known {
+			err = errors.Join(err, put(g))
+		} else if wanted := fmt.Sprint(g.Listen); wanted != there {
+			fmt.Fprintf(c.App.ErrWriter, "isantarget: portal group %d is there already: its targets are reached at %s, and not at %s\n", g.Tag, there, wanted)
+		}
+	}
+	for _, l := range config.LUNs {
+		err = errors.Join(err, put(l))
+	}
+	for _, t := range config.Targets {
+		err = errors.Join(err, put(t))
+	}
+	if err != nil {
+		return err
+	}
+	return edit(c, client, batch)
 }
 
 // readForeign reads the file, or standard input.

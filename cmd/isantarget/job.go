@@ -26,7 +26,7 @@ func jobCommand() *cli.Command {
 		&cli.Command{
 			Name: "wait", Usage: "wait for the end of a job; the status is 0 if it was done", ArgsUsage: "ID",
 			Description: "To end this command does not end the job.",
-			Flags:       planeFlags(),
+			Flags:       listFlags(),
 			Action: ask([]string{"ID"}, func(c *cli.Context, client *admin.Client) error {
 				return follow(c, client, c.Args().First())
 			}),
@@ -34,7 +34,7 @@ func jobCommand() *cli.Command {
 		&cli.Command{
 			Name: "cancel", Usage: "have a job end, and wait until it has", ArgsUsage: "ID",
 			Description: "It ends with everything as it was before. One that is as good as done comes to its end.",
-			Flags:       planeFlags(),
+			Flags:       listFlags(),
 			Action:      ask([]string{"ID"}, cancelJob),
 		})
 }
@@ -102,6 +102,9 @@ func cancelJob(c *cli.Context, client *admin.Client) error {
 	if s.State == job.Done {
 		return fmt.Errorf("job %s was as good as done, and has come to its end: %s", id, outcomeOf(s))
 	}
+	if c.Bool("json") {
+		return printJSON(c, s)
+	}
 	_, err = fmt.Fprintf(c.App.Writer, "job %s is %s\n", id, s.State)
 	return err
 }
@@ -111,7 +114,8 @@ func errGoesOn(id string) error {
 	return fmt.Errorf("job %s goes on; to see it again: isantarget job wait %s; to end it: isantarget job cancel %s", id, id, id)
 }
 
-// follow shows a job until it ends, and says what has become of it.
+// follow shows a job until it ends, and says what has become of it. For a program that is
+// the job as it was in the end, however that came.
 func follow(c *cli.Context, client *admin.Client, id string) error {
 	ctx, forget := untilInterrupt(c.Context)
 	defer forget()
@@ -123,9 +127,14 @@ func follow(c *cli.Context, client *admin.Client, id string) error {
 		return errGoesOn(id)
 	case err != nil:
 		return err
+	}
+	if c.Bool("json") {
+		err = printJSON(c, s)
+	}
+	switch {
 	case s.State != job.Done:
 		return errors.New(s.Kind + " of " + s.Object + ": " + s.Error)
-	case s.Result != "":
+	case s.Result != "" && !c.Bool("json"):
 		_, err = fmt.Fprintln(c.App.Writer, s.Result)
 	}
 	return err
@@ -159,7 +168,7 @@ func watching(c *cli.Context, client *admin.Client, do func() error) error {
 
 // jobFlags are planeFlags for what starts a job.
 func jobFlags() []cli.Flag {
-	return append(planeFlags(), &cli.BoolFlag{Name: "detach", Usage: "print the number of the job, and do not wait for it"})
+	return append(listFlags(), &cli.BoolFlag{Name: "detach", Usage: "print the number of the job, and do not wait for it"})
 }
 
 // begin starts a job, and follows it unless told not to.
@@ -167,6 +176,9 @@ func begin(c *cli.Context, client *admin.Client, start func() (job.Status, error
 	s, err := start()
 	if err != nil {
 		return err
+	}
+	if c.Bool("detach") && c.Bool("json") {
+		return printJSON(c, s)
 	}
 	if c.Bool("detach") {
 		_, err := fmt.Fprintln(c.App.Writer, s.ID)

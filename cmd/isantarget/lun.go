@@ -26,7 +26,7 @@ func lunCommand() *cli.Command {
 			Name: "access-state", Usage: "change the state of a path to a LUN (ALUA)", ArgsUsage: "NAME GROUP optimized|non-optimized|standby|unavailable",
 			Description: "GROUP is the number of the target port group in `lun list`. It lasts until the daemon is\n" +
 				"started anew, or the configuration file says another state than before.",
-			Flags:  planeFlags(),
+			Flags:  listFlags(),
 			Action: ask([]string{"NAME", "GROUP", "STATE"}, setAccessState),
 		},
 		lunShowCommand(), growCommand(), shrinkCommand(), defragmentCommand(), recoverCommand(), faultCommand())
@@ -91,5 +91,8 @@ func setAccessState(c *cli.Context, client *admin.Client) error {
 	if err != nil {
 		return fmt.Errorf("%q is not the number of a target port group; see: isantarget lun list", c.Args().Get(1))
 	}
-	return client.SetAccessState(c.Context, c.Args().First(), uint16(group), c.Args().Get(2))
+	if err := client.SetAccessState(c.Context, c.Args().First(), uint16(group), c.Args().Get(2)); err != nil {
+		return err
+	}
+	return printAfter(c, func() (provision.LUNDetail, error) { return client.LUN(c.Context, c.Args().First()) })
 }

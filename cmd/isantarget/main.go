@@ -12,7 +12,7 @@
 //	isantarget bench URL                  how fast it is
 //
 // And more nouns with their verbs: target, store, portal, initiator, snapshot, session, reservation, job.
-// Errors are one line each on standard error, and the exit status is 1.
+// Errors are one line each on standard error, and the exit status is 1; doctor has its own.
 package main
 
 import (
@@ -99,7 +99,9 @@ func application(stdout, stderr io.Writer) *cli.App {
 
 // prepare gives a command, and those below it, our errors and our help.
 func prepare(c *cli.Command, noun string) {
-	c.OnUsageError = usageError
+	if c.OnUsageError == nil {
+		c.OnUsageError = usageError
+	}
 	c.HideHelpCommand = true
 	c.BashComplete = completing(noun, c)
 	if len(c.Subcommands) == 0 {

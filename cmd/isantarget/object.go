@@ -14,7 +14,7 @@ import (
 
 // changeFlags are planeFlags for what changes the configuration.
 func changeFlags(more ...cli.Flag) []cli.Flag {
-	return append(append(more, &cli.BoolFlag{Name: "json", Usage: "print JSON, for programs"}), planeFlags()...)
+	return append(append(more, jsonFlag()), planeFlags()...)
 }
 
 // yesFlag answers what deleteCommand would ask.

@@ -30,10 +30,11 @@ func planeFlags() []cli.Flag {
 // defaultConfig is where a configuration is if nobody says.
 const defaultConfig = "/etc/isantarget/isantarget.toml"
 
-// listFlags are planeFlags for what prints a table.
-func listFlags() []cli.Flag {
-	return append(planeFlags(), &cli.BoolFlag{Name: "json", Usage: "print JSON, for programs"})
-}
+// jsonFlag has a verb print what a program reads.
+func jsonFlag() cli.Flag { return &cli.BoolFlag{Name: "json", Usage: "print JSON, for programs"} }
+
+// listFlags are planeFlags for what prints something.
+func listFlags() []cli.Flag { return append(planeFlags(), jsonFlag()) }
 
 // socketOf is the socket of the daemon that is meant.
 func socketOf(c *cli.Context) (string, error) {
@@ -187,6 +188,19 @@ func printJSON(c *cli.Context, v any) error {
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
 	return e.Encode(v)
+}
+
+// printAfter prints as JSON, where a program asks for it, how what was changed is now. People
+// are told nothing of what went well.
+func printAfter[T any](c *cli.Context, now func() (T, error)) error {
+	if !c.Bool("json") {
+		return nil
+	}
+	v, err := now()
+	if err != nil {
+		return err
+	}
+	return printJSON(c, v)
 }
 
 // cells is a row; an empty cell is a dash.

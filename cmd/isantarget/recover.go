@@ -14,7 +14,7 @@ func recoverCommand() *cli.Command {
 		Name: "recover", Usage: "serve a LUN again that lost writes, or its image", ArgsUsage: "NAME",
 		Description: "`lun list` says what is wrong with it, and since when. What is lost stays lost: this says\n" +
 			"that you know. A LUN whose store comes back whole is served again by itself.",
-		Flags: append(planeFlags(),
+		Flags: append(listFlags(),
 			&cli.BoolFlag{Name: "accept-loss", Usage: "a flush has failed: go on with what the disk has; check the file systems on it"},
 			&cli.BoolFlag{Name: "take-image", Usage: "the image was replaced: serve the file that is there now"},
 			&cli.BoolFlag{Name: "new-image", Usage: "the image is missing: make a new, empty one"}),
@@ -29,7 +29,10 @@ func recoverCommand() *cli.Command {
 			if n != 1 {
 				return errors.New("say what you allow: one of --accept-loss, --take-image and --new-image")
 			}
-			return client.Recover(c.Context, c.Args().First(), allowed)
+			if err := client.Recover(c.Context, c.Args().First(), allowed); err != nil {
+				return err
+			}
+			return printAfter(c, func() (provision.LUNDetail, error) { return client.LUN(c.Context, c.Args().First()) })
 		}),
 	}
 }

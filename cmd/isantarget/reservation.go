@@ -21,9 +21,12 @@ func reservationCommand() *cli.Command {
 			Description: "Whoever is registered loses it, and hears of it: a running cluster may take that for a\n" +
 				"failure. A node that has come back under another ISID leaves a registration behind;\n" +
 				"`reservation list` calls it stale.",
-			Flags: planeFlags(),
+			Flags: listFlags(),
 			Action: ask([]string{"LUN"}, func(c *cli.Context, client *admin.Client) error {
-				return client.ClearReservations(c.Context, c.Args().First())
+				if err := client.ClearReservations(c.Context, c.Args().First()); err != nil {
+					return err
+				}
+				return printAfter(c, func() (provision.ReservationStatus, error) { return client.Reservation(c.Context, c.Args().First()) })
 			}),
 		})
 }

@@ -67,7 +67,7 @@ func runScripts(t *testing.T, dir, root string) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"await": await, "expand": expand, "finds": finds, "reserves": reserves, "counted": counted,
+			"await": await, "expand": expand, "finds": finds, "reserves": reserves, "counted": counted, "json": isJSON,
 		},
 	})
 }
@@ -119,6 +119,23 @@ func TestEveryVerbHasAScript(t *testing.T) {
 	look("", application(io.Discard, io.Discard).Commands)
 }
 
+// TestEveryVerbSpeaksToPrograms: --json is a flag of each, but for those whose output is none
+// of data.
+func TestEveryVerbSpeaksToPrograms(t *testing.T) {
+	var look func(path string, commands []*cli.Command)
+	look = func(path string, commands []*cli.Command) {
+		for _, c := range commands {
+			name := strings.TrimSpace(path + " " + c.Name)
+			if len(c.Subcommands) > 0 {
+				look(name, c.Subcommands)
+			} else if !hasFlag(c, "json") && !slices.Contains([]string{"serve", "healthcheck", "completion", "man"}, name) {
+				t.Errorf("isantarget %s has no --json", name)
+			}
+		}
+	}
+	look("", application(io.Discard, io.Discard).Commands)
+}
+
 // await FILE waits until a file is there: the ready file of a daemon.
 func await(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
@@ -131,6 +148,16 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 		if time.Now().After(deadline) {
 			ts.Fatalf("%s does not come; the log: %s", args[0], ts.ReadFile("log"))
 		}
+	}
+}
+
+// json wants that standard output was one JSON value, and that nothing else was there.
+func isJSON(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 0 {
+		ts.Fatalf("usage: json")
+	}
+	if text := ts.ReadFile("stdout"); !json.Valid([]byte(text)) {
+		ts.Fatalf("this is no JSON:\n%s", text)
 	}
 }
 

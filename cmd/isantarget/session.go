@@ -23,7 +23,7 @@ func sessionCommand() *cli.Command {
 			Name: "logout", Usage: "ask an initiator to log out, and close the session if it does not", ArgsUsage: "TSIH",
 			Description: "TSIH is the number of the session in `session list`. An initiator may log in again at\n" +
 				"once; an access rule is what keeps it out.",
-			Flags:  planeFlags(),
+			Flags:  listFlags(),
 			Action: ask([]string{"TSIH"}, logout),
 		})
 }
@@ -45,5 +45,8 @@ func logout(c *cli.Context, client *admin.Client) error {
 	if err != nil {
 		return fmt.Errorf("%q is not the number of a session; see: isantarget session list", c.Args().First())
 	}
-	return client.Logout(c.Context, uint16(tsih))
+	if err := client.Logout(c.Context, uint16(tsih)); err != nil {
+		return err
+	}
+	return printAfter(c, func() ([]provision.SessionStatus, error) { return client.Sessions(c.Context) })
 }

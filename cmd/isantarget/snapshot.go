@@ -31,7 +31,7 @@ func snapshotCommand() *cli.Command {
 			Name: "delete", Usage: "delete a snapshot of a LUN, which is served meanwhile", ArgsUsage: "LUN SNAPSHOT",
 			Description: "Where the file system cannot share blocks, what was written since has to be merged: a job,\n" +
 				"which goes on when this command is ended. Cancelled, it can be begun again.",
-			Flags: planeFlags(),
+			Flags: listFlags(),
 			Action: ask([]string{"LUN", "SNAPSHOT"}, func(c *cli.Context, client *admin.Client) error {
 				s, err := client.DeleteSnapshot(c.Context, c.Args().First(), c.Args().Get(1))
 				if err != nil {
@@ -141,7 +141,7 @@ func lunRollbackCommand() *cli.Command {
 			"The name has to be typed in again.",
 		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "force", Usage: "do it although initiators are logged in; they hear that the medium may have changed"}, yesFlag(),
-		}, planeFlags()...),
+		}, listFlags()...),
 		Action: ask([]string{"NAME", "SNAPSHOT"}, func(c *cli.Context, client *admin.Client) error {
 			lun, name := c.Args().First(), c.Args().Get(1)
 			s, err := client.Snapshot(c.Context, lun, name)
@@ -155,8 +155,11 @@ func lunRollbackCommand() *cli.Command {
 			if err := client.Rollback(c.Context, lun, name, c.Bool("force")); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(c.App.Writer, "LUN %s is what it was at the snapshot %s\n", lun, name)
-			return err
+			if !c.Bool("json") {
+				_, err = fmt.Fprintf(c.App.Writer, "LUN %s is what it was at the snapshot %s\n", lun, name)
+				return err
+			}
+			return printAfter(c, func() (provision.LUNDetail, error) { return client.LUN(c.Context, lun) })
 		}),
 	}
 }

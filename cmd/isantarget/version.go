@@ -43,9 +43,15 @@ func versionCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "version",
 		Usage: "say which version this is",
+		Flags: []cli.Flag{jsonFlag()},
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
 				return err
+			}
+			if c.Bool("json") {
+				return printJSON(c, struct {
+					Version string `json:"version"`
+				}{version()})
 			}
 			_, err := fmt.Fprintln(c.App.Writer, "isantarget", version())
 			return err

@@ -67,7 +67,7 @@ func (g *gate) table(more string) string {
 	return text
 }
 
-func (g *gate) listen(more string) admin.Change {
+func (g *gate) listen(more string) admin.Changed {
 	g.t.Helper()
 	g.more = g.table(more)
 	return g.apply(rule{alice, []string{"a"}})

@@ -91,7 +91,7 @@ func (r *rig) text(rules ...rule) string {
 }
 
 // apply has the daemon serve rules.
-func (r *rig) apply(rules ...rule) admin.Change {
+func (r *rig) apply(rules ...rule) admin.Changed {
 	r.t.Helper()
 	r.write(r.text(rules...))
 	change, err := r.Reload(r.t.Context())
