@@ -14,6 +14,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"github.com/isantarget/isantarget/admin"
 	"github.com/isantarget/isantarget/configs"
 	"github.com/isantarget/isantarget/provision"
 	"github.com/isantarget/isantarget/test/peer"
@@ -249,8 +250,34 @@ func testCharts(t *testing.T, r *rig, b *tab) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+	testSpaceChart(t, r, b)
 	b.visit("#/sessions", worker)
 	b.await("the throughput of the session", `/[1-9].*iB\/s/.test(document.querySelector("tbody .flow")?.textContent)`)
+}
+
+// testSpaceChart makes an image that takes its space at once, and takes it away: the chart of space goes up, and down.
+func testSpaceChart(t *testing.T, r *rig, b *tab) {
+	images := `(([n, unit]) => n * { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 }[unit])(document.querySelector("[data-chart=space]").closest("figure").querySelector("[data-value='1']").textContent.split("\u00a0"))`
+	drawn := `document.querySelector("[data-chart=space] canvas").toDataURL()`
+	b.await("the space of images", images+" >= 0")
+	before, picture := eval[float64](b, images), eval[string](b, drawn)
+	const heavy = 256 << 20 // beside it everything else that is written is little
+	if _, err := r.Edit(t.Context(), admin.Batch{Put: []admin.Put{{Table: configs.LUNTable, Object: map[string]any{"name": "heavy", "store": "tank", "size": heavy, "provisioning": "fixed"}}}}); err != nil {
+		t.Fatal(err)
+	}
+	b.await("more space of images", fmt.Sprintf("%s >= %f", images, before+heavy/2))
+	if eval[string](b, drawn) == picture {
+		t.Error("the chart of space stands still")
+	}
+	b.shoot("space")
+	o, err := r.Object(t.Context(), configs.LUNTable, "heavy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Edit(t.Context(), admin.Batch{Delete: []provision.Delete{{Table: o.Table, Name: o.Name, Version: o.Version, Image: true}}}); err != nil {
+		t.Fatal(err)
+	}
+	b.await("less space of images", fmt.Sprintf("%s < %f", images, before+heavy/2))
 }
 
 func testReservation(t *testing.T, r *rig, b *tab) {

@@ -79,7 +79,11 @@ const entrance = () => html`<main id="main" class="entrance" tabindex="-1"><form
   <p class="failure" role="alert" hidden></p><button type="submit" class="button primary">Log in</button>
   <p class="hint" id="where">It is the one that the configuration names under [[admin.token]]; where it names none, the daemon has made one and keeps it in its state directory.</p></form></main>`;
 
-const seriesFor = (name) => name === "all" ? state.all : seriesOf("luns", name.slice("lun:".length));
+function seriesFor(name) {
+  if (name === "all") return state.all;
+  const [kind, key] = [name.slice(0, name.indexOf(":")), name.slice(name.indexOf(":") + 1)];
+  return kind === "space" ? state.spaces.get(key) || { t: [], used: [], images: [] } : seriesOf("luns", key);
+}
 
 function paint() {
   if (state.who === null) return;

@@ -1,5 +1,5 @@
-// Charts over time, by uPlot. A chart has two lines: what is read, and what is written.
-import { count, latency, rate } from "./format.js";
+// Charts over time, by uPlot. A chart has two lines: what is read and what is written, or what images take and what is in use.
+import { bytes, count, latency, rate } from "./format.js";
 import { keptSeconds } from "./state.js";
 
 /* global uPlot */
@@ -8,6 +8,7 @@ const kinds = {
   throughput: { title: "Throughput", lines: ["read", "write"], show: rate },
   iops: { title: "Operations a second", lines: ["reads", "writes"], show: count },
   latency: { title: "Latency", lines: ["readTime", "writeTime"], show: latency },
+  space: { title: "Space", lines: ["used", "images"], show: bytes, colours: ["--other", "--images"] },
 };
 export const titleOf = (kind) => kinds[kind].title;
 
@@ -24,9 +25,10 @@ function shade(u, name) {
 
 // ticks are steps in which people count, also where the unit is 1024 of another.
 function steps(kind) {
-  if (kind === "throughput") return (u, axis, min, max, increment) => {
+  if (kind === "throughput" || kind === "space") return (u, axis, min, max, increment) => {
     let step = 1024;
     while (step < increment) step *= 2;
+    if (step > max) step /= 2; // else nothing but the floor would be named
     const out = [];
     for (let v = 0; v <= max; v += step) out.push(v);
     return out;
@@ -37,7 +39,8 @@ function steps(kind) {
 function options(element, kind, series) {
   const line = (name, at) => ({ label: name, stroke: () => colour(at), fill: (u) => shade(u, at), width: 1.75, points: { show: false }, spanGaps: false });
   const axis = { stroke: () => colour("--muted"), grid: { stroke: () => colour("--grid"), width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif", };
-  const floor = { throughput: 64 * 1024, iops: 10, latency: 0.0001 }[kind];
+  const floor = { throughput: 64 * 1024, iops: 10, latency: 0.0001, space: 1024 * 1024 }[kind];
+  const [one, two] = kinds[kind].colours || ["--read", "--write"];
   return {
     width: Math.max(element.clientWidth, 100), height: element.clientHeight || 160,
     legend: { show: false }, padding: [8, 4, 0, 0],
@@ -51,7 +54,7 @@ function options(element, kind, series) {
       { ...axis, space: 70, values: (u, v) => v.map((t) => new Date(t * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false })), size: 24, gap: 4, incrs: [60, 120] },
       { ...axis, size: 66, gap: 6, space: 32, splits: steps(kind), values: (u, v) => v.map((n) => n === 0 ? "0" : kinds[kind].show(n)) },
     ],
-    series: [{}, line("Read", "--read"), line("Write", "--write")],
+    series: [{}, line(kinds[kind].lines[0], one), line(kinds[kind].lines[1], two)],
     hooks: { setCursor: [(u) => tell(element, kind, series(), u.cursor.idx)] },
   };
 }

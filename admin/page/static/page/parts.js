@@ -43,6 +43,11 @@ export const chart = (kind, series) => html`<figure class="card chart">
   <figcaption><h2>${titleOf(kind)}${kind === "latency" ? html` <small data-keep data-slow></small>` : ""}</h2><p class="legend"><span class="read"><i></i>read <b data-keep data-value="0">–</b></span><span class="write"><i></i>write <b data-keep data-value="1">–</b></span></p></figcaption>
   <div class="plot" data-keep data-key="${kind}/${series}" data-chart="${kind}" data-series="${series}" role="img" aria-label="${titleOf(kind)} of the last five minutes${kind === "latency" ? ", the mean of each second" : ""}"></div></figure>`;
 
+// trend is a chart of the space of a file system, within its card.
+export const trend = (id, names) => html`<figure class="trend">
+  <figcaption class="legend"><span><i class="used"></i>in use <b data-keep data-value="0">–</b></span><span><i class="images"></i>images <b data-keep data-value="1">–</b></span></figcaption>
+  <div class="plot" data-keep data-key="space/${id}" data-chart="space" data-series="space:${id}" role="img" aria-label="Space of ${names} in the last five minutes"></div></figure>`;
+
 export function flow(kind, key) {
   if (!state[kind].has(key)) return html`<span class="dim">–</span>`;
   const s = seriesOf(kind, key), now = last(s), sum = s.read.map((r, i) => r + s.write[i]).slice(-60);

@@ -20,6 +20,7 @@ export const state = {
   all: series(),      // samples of everything
   luns: new Map(),    // of each LUN, by name
   sessions: new Map(), // of each session, by TSIH
+  spaces: new Map(),  // of each file system, by its identity: bytes in use, and those of images
 };
 
 const listeners = new Set();
@@ -64,7 +65,10 @@ async function ask(path, put) {
   changed();
 }
 
-export const askStatus = () => ask("/status", (v) => { state.status = v; });
+export const askStatus = () => ask("/status", (v) => {
+  state.status = v;
+  if (v) measure(fileSystems());
+});
 export const askReservations = () => ask("/reservations", (v) => { state.reservations = v; });
 export const askSnapshots = () => ask("/snapshots", (v) => { state.snapshots = v; });
 export const askLUN = (name) => ask(`/luns/${part(name)}`, async (v) => {
@@ -140,6 +144,33 @@ export async function askLoad() {
     }
     if (seconds !== 0 || !before) before = now;
   });
+}
+
+// ---- space
+
+// fileSystems are those that stores are in, each once, whatever stores are in it.
+export function fileSystems() {
+  const seen = new Map();
+  for (const s of state.status?.stores || []) {
+    const f = s["file-system"], id = f?.id || s.path;
+    if (!seen.has(id)) seen.set(id, { id, f, stores: [], unknown: s.unknown || !f?.capacity });
+    seen.get(id).stores.push(s);
+  }
+  return [...seen.values()];
+}
+
+// measure samples how full they are.
+function measure(all) {
+  const t = Date.now() / 1000;
+  for (const { id, f, unknown } of all) {
+    if (!state.spaces.has(id)) state.spaces.set(id, { t: [], used: [], images: [] });
+    const s = state.spaces.get(id);
+    s.t.push(t);
+    s.used.push(unknown ? null : f.capacity - f.available);
+    s.images.push(unknown ? null : f.allocated);
+    while (s.t[0] < t - keptSeconds) for (const k of Object.keys(s)) s[k].shift();
+  }
+  for (const id of state.spaces.keys()) if (!all.some((one) => one.id === id)) state.spaces.delete(id);
 }
 
 // ---- events

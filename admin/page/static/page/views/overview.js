@@ -2,8 +2,8 @@ import { html } from "../dom.js";
 import { bytes, clock, duration, percent, rate, shortName } from "../format.js";
 import { icon } from "../icons.js";
 import { concerns, inWords, summary } from "../health.js";
-import { bar, button, chart, empty, flow, jobCard, page, waiting } from "../parts.js";
-import { last, mayWrite, state } from "../state.js";
+import { bar, button, chart, empty, flow, jobCard, page, trend, waiting } from "../parts.js";
+import { fileSystems, last, mayWrite, state } from "../state.js";
 
 export const title = "Overview";
 
@@ -35,22 +35,16 @@ function busiest() {
 }
 
 function space() {
-  // One file system is shown once, whatever stores are in it.
-  const seen = new Map();
-  for (const s of state.status.stores || []) {
-    const f = s["file-system"], id = f?.id || s.path;
-    if (!seen.has(id)) seen.set(id, { f, stores: [], unknown: s.unknown });
-    seen.get(id).stores.push(s);
-  }
-  return [...seen].map(([id, { f, stores, unknown }]) => {
+  return fileSystems().map(({ id, f, stores, unknown }) => {
     const names = stores.map((s) => s.name || s.path).join(", ");
-    if (unknown || !f?.capacity) return html`<section class="card space" data-key="${id}" aria-label="Space: ${names}"><div class="cardhead"><h2>Space: ${names}</h2></div><p class="dim">${unknown || "Nothing is known of its file system."}</p></section>`;
+    if (unknown) return html`<section class="card space" data-key="${id}" aria-label="Space: ${names}"><div class="cardhead"><h2>Space: ${names}</h2></div><p class="dim">${unknown === true ? "Nothing is known of its file system." : unknown}</p></section>`;
     const other = Math.max(f.capacity - f.available - f.allocated, 0), tight = stores.some((s) => s["space-threshold"] > 0 && (1 - f.available / f.capacity) * 100 >= s["space-threshold"]) || f.available < f.capacity * 0.05;
     return html`<section class="card space" data-key="${id}" aria-label="Space: ${names}"><div class="cardhead"><h2>Space: ${names}</h2><p class="dim">${stores[0].path}</p></div>
       <p class="big">${bytes(f.available)} <span class="dim">free of ${bytes(f.capacity)}</span></p>
       ${bar(`${percent(f.capacity - f.available, f.capacity)} of ${names} is in use`, [f.allocated / f.capacity, tight ? "images tight" : "images"], [other / f.capacity, "other"])}
       <ul class="keys"><li><i class="images ${tight ? "tight" : ""}"></i>images ${bytes(f.allocated)}</li><li><i class="other"></i>other files ${bytes(other)}</li><li><i class="free"></i>free ${bytes(f.available)}</li></ul>
-      <p class="dim">${bytes(f.promised)} ${f.promised === 1 ? "is" : "are"} promised to images${f.ratio > 1 ? html`: ${f.ratio.toFixed(1)} times what there is` : ""}.</p></section>`;
+      <p class="dim">${bytes(f.promised)} ${f.promised === 1 ? "is" : "are"} promised to images${f.ratio > 1 ? html`: ${f.ratio.toFixed(1)} times what there is` : ""}.</p>
+      ${trend(id, names)}</section>`;
   });
 }
 
