@@ -80,7 +80,8 @@ func (d *display) clear() {
 }
 
 // newBar is a bar for the phase that s is at. Rate and time left are the daemon's, who
-// has seen all of it.
+// has seen all of it. It is drawn at each call, or what stands before the bar would be ahead
+// of it.
 func newBar(w io.Writer, s job.Status) *progressbar.ProgressBar {
 	total := s.Total
 	if total <= 0 {
@@ -88,8 +89,7 @@ func newBar(w io.Writer, s job.Status) *progressbar.ProgressBar {
 	}
 	return progressbar.NewOptions64(total,
 		progressbar.OptionSetWriter(w), progressbar.OptionShowBytes(false), progressbar.OptionSetPredictTime(false),
-		progressbar.OptionSetElapsedTime(false), progressbar.OptionFullWidth(), progressbar.OptionClearOnFinish(),
-		progressbar.OptionThrottle(100*time.Millisecond))
+		progressbar.OptionSetElapsedTime(false), progressbar.OptionFullWidth(), progressbar.OptionClearOnFinish())
 }
 
 // describeJob is what stands before the bar.
