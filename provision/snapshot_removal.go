@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/isantarget/isantarget/backstore/snapshot"
 	"github.com/isantarget/isantarget/configs"
 	"github.com/isantarget/isantarget/job"
@@ -68,6 +70,9 @@ func (p *Provisioner) removeSnapshot(ctx context.Context, lun, name string, prog
 			err = p.mergeBeside(ctx, u, name, to, progress)
 		case to.Bytes > mergeAtOnce && round < mergeRounds:
 			err = p.withClosed(ctx, lun, path, func(i *snapshot.Image) error { return i.Freeze(name, to) })
+			if to.Bytes <= mergeAtLast && (errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)) {
+				return p.mergeRest(ctx, u, name, to, progress) // on a full file system, whose space it gives back
+			}
 		case to.Bytes > mergeAtLast:
 			return refuseSnapshot("LUN %q is written faster than its snapshot can be merged; delete it again when less is written", lun)
 		default:

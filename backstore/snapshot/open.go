@@ -75,6 +75,9 @@ func (i *Image) forget() error {
 	if err := i.steps.remove(recordFile(i.folder())); err != nil {
 		return err
 	}
+	if err := ignoreMissing(os.Remove(spareOf(recordFile(i.folder())))); err != nil {
+		return err
+	}
 	err := os.Remove(i.folder())
 	if errors.Is(err, fs.ErrNotExist) || err != nil && i.hasOtherFiles() {
 		return nil

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/isantarget/isantarget/backstore/internal/fiemap"
 )
 
 // A Removal is what has to be done yet before a snapshot is gone.
@@ -56,7 +58,8 @@ func (i *Image) above(r *record, m mark, e entry) ([]above, error) {
 
 // Remove deletes a snapshot where nothing lies above it. Else it tells what has to be
 // merged first (see Merge), and from then on the snapshot can only be deleted. It is
-// refused where more than one thing depends on it.
+// refused where more than one thing depends on it, and where there is no space for what
+// has to be merged: that would fill the file system up for nothing.
 func (i *Image) Remove(name string) (Removal, error) {
 	r, m, err := i.begin()
 	if err != nil {
@@ -79,6 +82,9 @@ func (i *Image) Remove(name string) (Removal, error) {
 	}
 	if len(all) == 0 {
 		return Removal{Done: true}, i.drop(r, e)
+	}
+	if err := i.refuseFull(e, all[0]); err != nil {
+		return Removal{}, err
 	}
 	if !e.Deleting {
 		r.Snapshots[n].Deleting = true
@@ -108,6 +114,74 @@ func refuseShared(r *record, e entry, all []above) error {
 		return fmt.Errorf("the snapshot %q cannot be deleted: more than one thing lies above it; delete first: %s", e.Name, strings.Join(snapshots, ", "))
 	}
 	return nil
+}
+
+// refuseFull says what is missing where what a holds cannot be merged into the file of e
+// with the space that there is. What both hold takes none.
+func (i *Image) refuseFull(e entry, a above) error {
+	var system unix.Statfs_t
+	if err := unix.Statfs(i.file(e), &system); err != nil {
+		return err
+	}
+	left, marks := int64(system.Bavail)*system.Bsize, int64(0)
+	if system.Type != unix.EXT4_SUPER_MAGIC {
+		marks = marksTake
+	}
+	if most, err := allocated(a.path); err != nil || most+marks <= left {
+		return err
+	}
+	more, err := mergeTakes(a.path, i.file(e))
+	if more += marks; err == nil && more > left {
+		err = fmt.Errorf("to delete the snapshot %q, what was written since is merged into it, which takes %d KiB more, and its file system has %d KiB left: make room first (%w)",
+			e.Name, (more+1023)>>10, left>>10, unix.ENOSPC)
+	}
+	return err
+}
+
+// marksTake is what must be free for an attribute to be changed. XFS wants to have some
+// blocks then, also where it takes none; ext4 writes over those that are there.
+const marksTake = 256 << 10
+
+// mergeTakes is how many bytes of space the file at into takes when what the one at from
+// holds is merged into it: those that it has no blocks of its own for.
+func mergeTakes(from, into string) (more int64, err error) {
+	upper, err := os.Open(from)
+	if err != nil {
+		return 0, err
+	}
+	defer upper.Close()
+	lower, err := os.Open(into)
+	if err != nil {
+		return 0, err
+	}
+	defer lower.Close()
+	block, err := blockSize(int(upper.Fd()))
+	if err != nil {
+		return 0, err
+	}
+	info, err := upper.Stat()
+	if err != nil {
+		return 0, err
+	}
+	below, err := lower.Stat()
+	if err != nil {
+		return 0, err
+	}
+	var failed error
+	err = heldRuns(upper, info.Size(), below.Size(), int64(block), func(first, last int64) {
+		off, length := first*int64(block), (last-first)*int64(block)
+		more += length
+		for x, err := range fiemap.Extents(int(lower.Fd()), off, length) {
+			if err != nil {
+				failed = err
+				return
+			}
+			if x.Flags&fiemap.Shared == 0 {
+				more -= max(min(x.End(), off+length)-max(x.Offset, off), 0)
+			}
+		}
+	})
+	return more, errors.Join(err, failed)
 }
 
 // drop removes the file of e, and then what is noted of it.

@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -32,21 +33,64 @@ func (s steps) makeFolder(folder string) error {
 	return syncFolder(filepath.Dir(folder))
 }
 
-// replace makes text the durable content of a file.
+// replace makes text the durable content of a file. What that held before stays beside
+// it, and is what the next text is written over: so it has space where there is no other,
+// and a snapshot can be deleted on a full file system.
 func (s steps) replace(name string, text []byte) error {
-	temporary := name + ".new"
+	spare := spareOf(name)
 	s.step("write " + filepath.Base(name))
-	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	// A process that was killed may have exchanged the names and not made that durable.
+	if err := syncFolder(filepath.Dir(name)); err != nil {
+		return err
+	}
+	if err := writeOver(spare, text); err != nil {
+		return err
+	}
+	s.step("rename " + filepath.Base(name))
+	err := unix.Renameat2(unix.AT_FDCWD, spare, unix.AT_FDCWD, name, unix.RENAME_EXCHANGE)
+	if err != nil { // there is none yet, or the file system cannot exchange names
+		err = os.Rename(spare, name)
+	}
+	if err == nil {
+		err = s.syncFolders(name)
+	}
+	if err != nil {
+		// Nobody knows which of the two is there after a crash, so neither is written over.
+		return errors.Join(err, ignoreMissing(os.Remove(spare)))
+	}
+	if _, err := os.Stat(spare); errors.Is(err, fs.ErrNotExist) {
+		_ = writeOver(spare, text) // else the next replace has to find space
+	}
+	return nil
+}
+
+// spareOf is where replace keeps the space for what a file will hold next.
+func spareOf(name string) string { return name + ".new" }
+
+const (
+	spareStep  = 4096 // a file that is replaced is so many bytes long, or a multiple,
+	spareSlack = 512  // and its text may become so much longer before it needs more
+)
+
+// writeOver makes text the durable content of a file, and fills it up with empty lines,
+// unless there is no space for these. A file that is there keeps its blocks.
+func writeOver(name string, text []byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
-	if _, err = f.Write(text); err == nil {
+	length := (len(text) + spareSlack + spareStep - 1) / spareStep * spareStep
+	n, err := f.WriteAt(append(bytes.Clone(text), bytes.Repeat([]byte("\n"), length-len(text))...), 0)
+	if err != nil && n >= len(text) {
+		err = nil
+	}
+	if err == nil {
+		err = f.Truncate(int64(n))
+	}
+	if err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, os.Remove(temporary))
-	}
-	return s.rename(temporary, name)
+	return errors.Join(err, f.Close())
 }
 
 // rename gives a file another name, whose file before goes, durably.

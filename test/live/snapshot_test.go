@@ -429,3 +429,52 @@ func TestSnapshot_DeleteUnderLoad(t *testing.T) {
 		t.Errorf("the folder of the snapshots is still there: %v", err)
 	}
 }
+
+// On a full file system a snapshot is deleted under the LUN that is served, which makes room.
+func TestSnapshot_DeleteOnFullFileSystem(t *testing.T) {
+	dir := loopdevice.FileSystem(t, "ext4", 256<<20, "-m", "0")
+	r := &rig{t: t, dir: dir, port: daemon.FreePort(t)}
+	r.write(strings.ReplaceAll(r.text(rule{alice, []string{"a"}}), "8MiB", "64MiB"))
+	r.Daemon = daemon.Start(t, daemon.Config{File: r.file()})
+	r.Client = admin.NewClient(r.socket())
+	t.Cleanup(r.Client.Close)
+	c := r.login(alice, iscsi.ISID{2})
+	attentions(t, c, 1)
+	const mib, many = 1 << 20 / block, 40 // MiB: more than is merged at once
+	for round := range 2 {
+		for at := range uint32(many) {
+			r.put(c, 0, at*mib, bytes.Repeat(pattern(at, round), mib))
+		}
+		if round == 0 {
+			_, err := r.TakeSnapshots(t.Context(), []string{"a"}, "one")
+			r.must(err)
+		}
+	}
+	if got := execute(t, c, initiator.Command{CDB: []byte{0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0}}); got.Status != 0 {
+		t.Fatalf("SYNCHRONIZE CACHE: %02x, % x", got.Status, got.Sense)
+	}
+	f, err := os.Create(filepath.Join(dir, "filler"))
+	r.must(err)
+	for off, step := int64(0), int64(64<<20); step >= 1024; {
+		if syscall.Fallocate(int(f.Fd()), 0, off, step) != nil {
+			step /= 2
+			continue
+		}
+		off += step
+	}
+	r.must(f.Close())
+	if _, err := r.TakeSnapshots(t.Context(), []string{"a"}, "two"); err == nil || !strings.Contains(err.Error(), "no space") {
+		t.Fatalf("the file system is not full: %v", err)
+	}
+	before := used(t, dir)
+	if status, printed := r.command("snapshot delete", "a", "one"); status != 0 {
+		t.Fatalf("snapshot delete: %d %s", status, printed)
+	}
+	eventually(t, "there is room", func() bool { return used(t, dir) <= before-(many-4)<<20 })
+	for at := range uint32(many) {
+		if got := r.get(c, 0, at*mib, mib); !bytes.Equal(got, bytes.Repeat(pattern(at, 1), mib)) {
+			t.Fatalf("MiB %d holds something else", at)
+		}
+	}
+	r.put(c, 0, many*mib, bytes.Repeat(pattern(many, 1), mib)) // it goes on
+}
