@@ -313,3 +313,41 @@ func TestResetTellsOfAPageThatStays(t *testing.T) {
 		t.Errorf("Report heard %v; the page is %X", told, r.page(0x08, 0, CurrentValues))
 	}
 }
+
+// FuzzModeRecord: no record of saved mode pages changes what initiators may not, or breaks
+// anything; what cannot be read is no unit.
+func FuzzModeRecord(f *testing.F) {
+	for _, s := range []string{
+		``, `null`, `[]`, `{}`, `[{"page":8,"subpage":0,"values":"CAQDAAAA"}]`, `[{"page":8,"subpage":0,"values":"//////8="}]`, `[{"page":8,"subpage":1,"values":"SAEABP////8="}]`,
+		`[{"page":10,"subpage":0,"values":"CgoEAAAAAAAAAAAA"},{"page":10,"subpage":0,"values":"CgoAAAAAAAAAAAAA"}]`, `[{"page":255,"values":null}]`, `[{"page":8,"values":""}]`, `[{"page":-1}]`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, record []byte) {
+		const serial = "0123456789abcdef"
+		k := &fakeKeeper{records: map[string][]byte{serial + "/" + modeRecord: record}}
+		d := &fakeDevice{pages: []ModePage{
+			{Code: 0x08, Default: []byte{2: 0x04, 5: 0x80}, Changeable: []byte{2: 0x0f, 5: 0}},
+			{Code: 0x08, Subcode: 0x01, Default: []byte{7: 0}, Changeable: []byte{7: 0xff}, Unsavable: true},
+		}}
+		lu, err := NewLogicalUnit(Identity{Serial: serial}, d, k)
+		if err != nil {
+			return
+		}
+		now, mask, want := lu.AppendModePages(nil, 0x3f, 0xff, CurrentValues), lu.AppendModePages(nil, 0x3f, 0xff, ChangeableValues), lu.AppendModePages(nil, 0x3f, 0xff, DefaultValues)
+		if len(now) != len(want) || len(now) != len(mask) {
+			t.Fatalf("% x, by default % x", now, want)
+		}
+		header := 0
+		for i := range now {
+			if i == header {
+				n := PageHeader(now[i])
+				header += n + int(now[i+n-1])
+				continue // PS is no value
+			}
+			if now[i]&^mask[i] != want[i]&^mask[i] {
+				t.Errorf("byte %d is %02x, by default %02x, and of it %02x can be changed", i, now[i], want[i], mask[i])
+			}
+		}
+	})
+}

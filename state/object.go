@@ -83,6 +83,11 @@ func isDocument(name string) bool {
 	return strings.HasSuffix(name, ".toml") && !strings.HasPrefix(name, ".")
 }
 
+// isName tells whether an object may be called so: as a file that lies nowhere else.
+func isName(name string) bool {
+	return isDocument(name) && filepath.Base(name) == name && !strings.Contains(name, "\x00")
+}
+
 // decided is the record of a change that has been decided; nil: there is none.
 func decided(dir string) ([]byte, error) { return read(filepath.Join(dir, changeName)) }
 
@@ -98,6 +103,10 @@ func parseChange(dir string, record []byte) (Documents, error) {
 	}
 	change := Documents{}
 	for name, text := range texts {
+		if !isName(name) {
+			return nil, fmt.Errorf("state: %s is damaged (it tells of %q): what was to be changed is not known; look at the files beside it, and remove it",
+				filepath.Join(dir, changeName), name)
+		}
 		change[name] = nil
 		if text != nil {
 			change[name] = []byte(*text)
@@ -114,7 +123,7 @@ func ObjectFile(path, name string) string { return filepath.Join(path, objectsNa
 // was there. A name is that of a file and ends in ".toml".
 func (d *Directory) ChangeObjects(change Documents) error {
 	for name := range change {
-		if !isDocument(name) || filepath.Base(name) != name {
+		if !isName(name) {
 			return fmt.Errorf("state: %q cannot name an object", name)
 		}
 	}
