@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -98,6 +99,11 @@ func readRecord(folder string) (*record, error) {
 	}
 	if err := json.Unmarshal(s.Record, r); err != nil || r.Version != recordVersion {
 		return nil, fmt.Errorf("the record of the snapshots, %s, is of a version that this isantarget does not know", name)
+	}
+	for _, e := range r.Snapshots {
+		if e.File != filepath.Base(e.File) || !strings.HasSuffix(e.File, ".img") || e.File[0] == '.' {
+			return nil, fmt.Errorf("the record of the snapshots, %s, is damaged: it tells of a file %q; put it back from a backup", name, e.File)
+		}
 	}
 	return r, nil
 }
