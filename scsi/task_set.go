@@ -66,9 +66,9 @@ func (c *Command) plain() bool { return c.Attribute == Simple && c.order == Free
 // passes tells whether c stands before all that is dormant.
 func (c *Command) passes() bool { return c.Attribute == HeadOfQueue || c.granted != nil }
 
-// extent is what c touches. It is worked out when it is asked for, since only
-// an exclusive extent in the set makes anybody ask.
-func (c *Command) extent() Extent {
+// Extent is what c touches by its row. It is worked out when it is asked for, since only
+// an exclusive extent in the set makes anybody in the task set ask.
+func (c *Command) Extent() Extent {
 	if c.operation == nil || c.operation.Extent == nil {
 		return Extent{}
 	}
@@ -83,7 +83,7 @@ func conflict(a, b *Command) bool {
 	case a.order == Alone || b.order == Alone:
 		return true
 	}
-	return a.extent().Overlaps(b.extent())
+	return a.Extent().Overlaps(b.Extent())
 }
 
 // A taskSet is the task set of a logical unit (SAM-5 8), one for all nexuses

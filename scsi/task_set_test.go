@@ -273,7 +273,7 @@ func TestTaskSetUnderLoad(t *testing.T) {
 			complain("%s runs beside a command that must be alone", c.operation.Name)
 		}
 		defer running.Add(-1)
-		e := c.extent()
+		e := c.Extent()
 		for b := e.LBA; b < e.LBA+e.Blocks; b++ {
 			n := blocks[b].Add(1)
 			defer blocks[b].Add(-1)

@@ -51,6 +51,7 @@ func (d *Device) compareAndWrite(c *scsi.Command) error {
 	if n == 0 {
 		return nil
 	}
+	d.dataArrived(c)
 	return d.compareThenWrite(c, m, p[:n], p[n:], d.offset(lba))
 }
 

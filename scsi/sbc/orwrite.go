@@ -25,6 +25,7 @@ func (d *Device) orwrite(c *scsi.Command, f form) error {
 	if err != nil {
 		return err
 	}
+	d.dataArrived(c)
 	err = d.inPieces(c, m, off, int64(len(p)), func(held []byte, done int64) error {
 		for i, bits := range p[done : done+int64(len(held))] {
 			held[i] |= bits

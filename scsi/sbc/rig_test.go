@@ -111,10 +111,14 @@ func (x *exchange) ReceiveDataOut(n int) ([]byte, error) {
 		if !x.command.MayBlock {
 			return nil, scsi.ErrWouldBlock
 		}
+		x.command.StepBack()
 		select {
 		case <-x.wait:
 		case <-x.abort:
 			return nil, scsi.ErrAborted
+		}
+		if err := x.command.StepForward(); err != nil {
+			return nil, err
 		}
 	}
 	return x.out[:min(n, len(x.out))], nil

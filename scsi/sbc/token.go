@@ -173,7 +173,7 @@ func (t *tokens) delete(x *token) {
 func everything() scsi.Extent { return wholeMedium(nil) }
 
 // changing is op with its tokens ended first: what it is about to write is not what
-// they stand for.
+// they stand for. One that waits for its data calls dataArrived then.
 func (d *Device) changing(op scsi.Operation) scsi.Operation {
 	execute, extent := op.Execute, op.Extent
 	op.Execute = func(c *scsi.Command) error {
@@ -187,4 +187,12 @@ func (d *Device) changing(op scsi.Operation) scsi.Operation {
 		return execute(c)
 	}
 	return op
+}
+
+// dataArrived ends the tokens that were made of the blocks of c while it waited for the
+// data that it is about to write: others pass it then (scsi.Command.StepBack).
+func (d *Device) dataArrived(c *scsi.Command) {
+	if d.tokens.live.Load() > 0 {
+		d.tokens.changed(c.Extent())
+	}
 }

@@ -1,6 +1,7 @@
 package sbc
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -106,6 +107,46 @@ func TestTokenEndsWithItsBlocks(t *testing.T) {
 		cr.want(t, cr.use(0, cr.nexus, usingList(token, 0, 0, blockRange{15, 10})), scsi.KeyIllegalRequest, scsi.ASCInvalidTokenOperationTokenRevoked)
 		wantImages(t, cr, before)
 	})
+}
+
+// A command that waits for its data is passed by others, also by one that makes a token of its
+// blocks: what it writes afterwards ends the token all the same.
+func TestTokenEndsWithBlocksWhoseDataComeLater(t *testing.T) {
+	block := pattern(512, 9)
+	caw := cdb(form16, 0x89, 0, 15, 0)
+	caw[13] = 1
+	for _, x := range []struct {
+		name     string
+		cdb, out []byte
+	}{
+		{"WRITE", write10(19, 1), block},
+		{"WRITE of another form", cdb(form32, 0x0b, 0, 10, 1), block},
+		{"WRITE SAME", cdb(form16, 0x93, 0, 12, 3), block},
+		{"COMPARE AND WRITE", caw, append(pattern(31*512, 1)[15*512:16*512], block...)},
+		{"WRITE AND VERIFY", cdb(form10, 0x2e, 0, 11, 1), block},
+		{"WRITE ATOMIC", []byte{0x9c, 9: 10, 13: 1, 15: 0}, block},
+		{"ORWRITE", cdb(form16, 0x8b, 0, 10, 1), block},
+		{"UNMAP", []byte{0x42, 0, 0, 0, 0, 0, 0, 0, 24, 0}, []byte{1: 22, 3: 16, 15: 12, 19: 1, 23: 0}},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			cr := newCopyRig(t, 2, nil)
+			cr.rigs[0].fill(1, 0, mib)
+			late := &exchange{out: x.out, done: make(chan struct{}), abort: make(chan struct{}), wait: make(chan struct{})}
+			late.command.Units = cr.all
+			cr.send(cr.join("iqn.2026-11.test:late"), late, x.cdb)
+			token := cr.populate(t, 0, blockRange{10, 10}) // once the command waits
+			before := [][]byte{cr.rigs[0].image(), cr.rigs[1].image()}
+			close(late.wait)
+			wantGood(t, late.answer())
+			if bytes.Equal(cr.rigs[0].image(), before[0]) {
+				t.Fatal("nothing was written")
+			}
+			cr.want(t, cr.use(1, cr.nexus, usingList(token, 0, 0, blockRange{0, 10})), scsi.KeyIllegalRequest, scsi.ASCInvalidTokenOperationTokenRevoked)
+			if !bytes.Equal(cr.rigs[1].image(), before[1]) {
+				t.Error("the token gives what was not there when it was made")
+			}
+		})
+	}
 }
 
 // What a token gives is always one state of its blocks, and that of the moment

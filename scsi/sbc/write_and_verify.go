@@ -37,6 +37,7 @@ func (d *Device) writeAndVerify(c *scsi.Command, f form) error {
 	if err != nil {
 		return err
 	}
+	d.dataArrived(c)
 	if _, err := m.WriteThroughAt(p, off); err != nil {
 		return d.writeError(m, err, off)
 	}

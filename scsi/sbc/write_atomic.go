@@ -74,5 +74,6 @@ func (d *Device) writeAtomic(c *scsi.Command) error {
 	if err := aborted(c); err != nil {
 		return err
 	}
+	d.dataArrived(c)
 	return d.writeWhole(m, p[:c.Length], d.offset(lba), form16.fua(c.CDB))
 }

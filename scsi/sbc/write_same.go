@@ -40,6 +40,7 @@ func (d *Device) writeSame(c *scsi.Command, f form) error {
 	if err != nil {
 		return err
 	}
+	d.dataArrived(c)
 	off, length := d.offset(lba), int64(blocks)<<d.blockShift
 	if block == nil || isZero(block) {
 		err = d.zero(c, m, off, length, d.thin && c.CDB.Bit(f.flagsByte(), 3))
