@@ -56,6 +56,15 @@ func (lu *LogicalUnit) Manage(f Function, n *Nexus, tag Tag) Response {
 	return lu.ManageMarked(f, n, tag, nil)
 }
 
+// AbortTask is ABORT TASK of Manage for c itself, of which the port knows that it has not
+// been used again: it may have ended meanwhile, and another command have its tag.
+func (lu *LogicalUnit) AbortTask(c *Command) Response {
+	if lu.absent {
+		return IncorrectLogicalUnitNumber
+	}
+	return lu.abort(c.Nexus, func(x *Command) bool { return x == c }, nil)
+}
+
 // ManageMarked is Manage that calls marked, unless it is nil, as soon as it is settled
 // which commands are affected: those that come later are not. That takes no time, so
 // the goroutine that reads a connection can wait for it, and what follows the function

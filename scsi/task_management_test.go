@@ -407,3 +407,20 @@ func TestResetDoesNotWaitForPeer_SAM5_6_3_3(t *testing.T) {
 		t.Error("the dormant command has not ended in silence")
 	}
 }
+
+// ABORT TASK of a command that has ended leaves alone another one that has its tag now.
+func TestAbortTaskOfReusedTag_SAM5_7_2(t *testing.T) {
+	gate, a := newGate(), newNexus("a")
+	lu := newUnit(t, &fakeDevice{rows: []Operation{row(0, 0, gate.execute), row(1, Inline, good)}}, nil, a)
+	ended := do(t, lu, a, 1, 0, 0, 0, 0, 0)
+	running := issue(lu, a, ended.Tag, Simple, make([]byte, 6)...)
+	gate.wait(t)
+	if got := lu.AbortTask(ended.Command); got != FunctionComplete || running.Aborted() {
+		t.Errorf("the response is %v, the command that has the tag now %v", got, fate(running))
+	}
+	got := lu.AbortTask(running.Command)
+	running.wait(t)
+	if got != FunctionComplete || fate(running) != "silent" {
+		t.Errorf("the response is %v, the command %v", got, fate(running))
+	}
+}

@@ -44,23 +44,41 @@ func TestLogoutFreesReservation_RFC7143_11_15(t *testing.T) {
 // Commands that hang in a store hold up a logout for as long as one of them may, however
 // many they are: initiators wait 15 s.
 func TestLogoutWhileManyHang_RFC7143_11_14(t *testing.T) {
-	store, err := ram.New(1 << 20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	hang := newHangingStore(store)
-	r := newRigOn(t, hang)
-	defer close(hang.release)
-	r.entity.session(1).units.Load().Units(func(_ scsi.LUN, lu *scsi.LogicalUnit) { lu.HangBound = time.Second })
 	const commands = 100
-	for range commands {
-		var h iscsi.BHS
-		r.command(t, &h, 0x2a, 0, 8, make([]byte, 4096))
-		<-hang.hanging
+	many := func(t *testing.T) (first, second *rig) {
+		store, err := ram.New(1 << 20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hang := newHangingStore(store)
+		r := newRigOn(t, hang)
+		t.Cleanup(func() { close(hang.release) })
+		keys := []iscsi.KeyValue{{Key: "InitiatorName", Value: "iqn.2026-11.test:initiator"}, {Key: "TargetName", Value: rigName}}
+		first, tsih := r.join(t, 0, 0, append(keys, iscsi.KeyValue{Key: "MaxConnections", Value: "2"}))
+		first.read10(t, 0, 8) // takes the unit attention
+		r.entity.session(tsih).units.Load().Units(func(_ scsi.LUN, lu *scsi.LogicalUnit) { lu.HangBound = time.Second })
+		for range commands {
+			var h iscsi.BHS
+			first.command(t, &h, 0x2a, 0, 8, make([]byte, 4096))
+			<-hang.hanging
+		}
+		second, _ = r.join(t, tsih, 1, keys)
+		second.cmdSN = first.cmdSN
+		return first, second
 	}
-	r.send(t, &iscsi.LogoutRequest{Immediate: true, Reason: iscsi.CloseSession, InitiatorTaskTag: 0x50000000, CmdSN: r.cmdSN}, 0)
-	r.conn.SetReadDeadline(time.Now().Add(commands / 2 * time.Second))
-	if h := r.receive(t); h.Opcode() != iscsi.OpLogoutResponse {
-		t.Errorf("%v, where a Logout Response was due", h.Opcode())
+	logout := func(t *testing.T, r *rig, reason iscsi.LogoutReason) {
+		r.send(t, &iscsi.LogoutRequest{Immediate: true, Reason: reason, InitiatorTaskTag: 0x50000000, CmdSN: r.cmdSN}, 0)
+		r.conn.SetReadDeadline(time.Now().Add(commands / 2 * time.Second))
+		if h := r.receive(t); h.Opcode() != iscsi.OpLogoutResponse {
+			t.Errorf("%v, where a Logout Response was due", h.Opcode())
+		}
 	}
+	t.Run("session", func(t *testing.T) {
+		first, _ := many(t)
+		logout(t, first, iscsi.CloseSession)
+	})
+	t.Run("connection", func(t *testing.T) {
+		_, second := many(t)
+		logout(t, second, iscsi.CloseConnection) // the first one, of CID 0
+	})
 }

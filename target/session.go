@@ -420,16 +420,21 @@ func (t *task) drop() {
 	d.signal()
 }
 
-// abort aborts the tasks that f picks, one by one, and waits for them.
+// abort aborts the tasks that f picks, and waits for them: for all at once, since each may
+// hang in a store, and what the initiator sends meanwhile may have their tags.
 func (s *Session) abort(f func(*task) bool) {
 	s.recall(f)
+	var all sync.WaitGroup
 	for _, t := range s.tasksOf(f) {
 		s.mu.Lock()
 		lu := t.Units.Find(t.LUN)
 		s.mu.Unlock()
-		lu.Manage(scsi.AbortTask, s.nexus, t.Tag)
-		t.release()
+		all.Go(func() {
+			lu.AbortTask(&t.Command)
+			t.release()
+		})
 	}
+	all.Wait()
 }
 
 // end is the I_T nexus loss (SAM-5 6.3.4): nothing of the session acts after it.

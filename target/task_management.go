@@ -189,7 +189,7 @@ func (s *Session) manageTask(p *iscsi.TaskManagementRequest) iscsi.TaskManagemen
 	if p.Function == iscsi.QueryTask {
 		return taskManagementStatus(lu.Manage(scsi.QueryTask, s.nexus, tag))
 	}
-	response := lu.Manage(scsi.AbortTask, s.nexus, tag)
+	response := lu.AbortTask(&t.Command)
 	if response == scsi.FunctionComplete && !t.overtake() {
 		return iscsi.TaskDoesNotExist // its response is ahead of this one
 	}
