@@ -2,6 +2,7 @@ package scsi
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -253,4 +254,46 @@ func TestDone(t *testing.T) {
 	await(t, done)
 	await(t, x.delivery.done)
 	await(t, x.Command.Done())
+}
+
+// A copyingDevice copies in the background, and begins with another piece just before it
+// hears that its nexus is lost.
+type copyingDevice struct {
+	*fakeDevice
+	lose func(*Nexus)
+}
+
+func (d copyingDevice) NexusLost(n *Nexus) { d.lose(n) }
+
+// When the loss of a nexus is over nothing acts for it any more, not even a claim of work
+// in the background that came in the middle of it.
+func TestClaimAmidNexusLoss_SAM5_6_3_4(t *testing.T) {
+	for name, end := range map[string]func(*LogicalUnit, *Nexus){
+		"lost":     (*LogicalUnit).NexusLost,
+		"unmapped": func(lu *LogicalUnit, n *Nexus) { lu.Unmap(n) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var lu *LogicalUnit
+			var released atomic.Bool
+			row := Operation{Name: "WRITE", Opcode: 0x0a, Usage: []byte{0x0a, 0, 0, 0xff, 0xff, 0}, Execute: nothing, Extent: func(CDB) Extent { return Extent{0, 1} }}
+			d := copyingDevice{&fakeDevice{rows: []Operation{row}}, func(n *Nexus) {
+				claim := mustClaim(t, lu, n, CDB{0x0a, 0, 0, 0, 1, 0}, true)
+				go func() {
+					for deadline := time.Now().Add(patience); !claim.Aborted() && time.Now().Before(deadline); {
+						time.Sleep(time.Millisecond)
+					}
+					released.Store(claim.Aborted())
+					claim.Release()
+				}()
+			}}
+			var err error
+			if lu, err = NewLogicalUnit(Identity{Serial: "claims"}, d, nil); err != nil {
+				t.Fatal(err)
+			}
+			end(lu, attached(lu, "a"))
+			if !released.Load() {
+				t.Error("the claim still stands when the loss is over")
+			}
+		})
+	}
 }

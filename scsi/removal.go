@@ -66,6 +66,7 @@ func (lu *LogicalUnit) Unmap(n *Nexus) bool {
 	hanging := lu.revoke(func(c *Command) bool { return c.Nexus == n })
 	if lu.detach(n) {
 		lu.lose(n)
+		hanging = append(hanging, lu.revoke(latecomer(n))...)
 	}
 	return len(hanging) == 0
 }

@@ -122,7 +122,15 @@ func (lu *LogicalUnit) NexusLost(n *Nexus) {
 	lu.abort(n, func(c *Command) bool { return c.Nexus == n }, nil)
 	if lu.detach(n) {
 		lu.lose(n)
+		lu.abort(n, latecomer(n), nil)
 	}
+}
+
+// latecomer picks what came while the loss of n was on its way: a copy in the background
+// hears of it from lose, and may have made one more claim before it did. What hangs was
+// waited for already.
+func latecomer(n *Nexus) func(*Command) bool {
+	return func(c *Command) bool { return c.Nexus == n && !c.hung }
 }
 
 // lose is what an I_T nexus loss changes beside the task set.
