@@ -250,6 +250,24 @@ func TestPreallocate_NoSpace(t *testing.T) {
 	}
 }
 
+// So it is there for a copy, which the file system makes.
+func TestPreallocate_NoSpaceForCopy(t *testing.T) {
+	folder := loopdevice.FileSystem(t, "ext4", 512<<20)
+	s := preallocated(t, filepath.Join(folder, "image"), always)
+	s.Keep()
+	sequentially(t, 16<<20, true, s)
+	ahead := s.Ahead()
+	fillUp(t, folder)
+	const far, n = 512 << 20, 4 << 20
+	if err := s.CopyAt(far, s, 0, n); err != nil {
+		t.Fatalf("%v, though %d bytes were taken ahead", err, ahead)
+	}
+	got := make([]byte, n)
+	if _, err := s.ReadAt(got, far); err != nil || !bytes.Equal(got, bytes.Repeat(pattern(256<<10), n/(256<<10))) {
+		t.Errorf("the copy is another one than what was copied (%v)", err)
+	}
+}
+
 const killedAhead = "ISANTARGET_TEST_AHEAD"
 
 // TestPreallocate_Killed: what a killed process had taken ahead is given back when the

@@ -186,11 +186,16 @@ func (s *Store) CopyAt(off int64, from backstore.Store, fromOff, length int64) e
 	if source == s && off < fromOff+length && fromOff < off+length {
 		return errors.ErrUnsupported
 	}
-	side := s.ahead.enter(off, length)
-	defer s.ahead.leave(side)
-	return source.descriptor.Control(func(in int) error {
-		return s.descriptor.Change(func(out int) error { return copyRange(in, fromOff, out, off, length) })
-	})
+	for {
+		side := s.ahead.enter(off, length)
+		err := source.descriptor.Control(func(in int) error {
+			return s.descriptor.Change(func(out int) error { return copyRange(in, fromOff, out, off, length) })
+		})
+		s.ahead.leave(side)
+		if !s.ahead.hadNoSpace(err) {
+			return err
+		}
+	}
 }
 
 func copyRange(in int, fromOff int64, out int, off, length int64) error {
