@@ -252,10 +252,10 @@ func TestPreallocate_NoSpace(t *testing.T) {
 
 // So it is there for a copy, which the file system makes.
 func TestPreallocate_NoSpaceForCopy(t *testing.T) {
-	folder := loopdevice.FileSystem(t, "ext4", 512<<20)
+	folder := loopdevice.FileSystem(t, "ext4", 128<<20)
 	s := preallocated(t, filepath.Join(folder, "image"), always)
 	s.Keep()
-	sequentially(t, 16<<20, true, s)
+	sequentially(t, 8<<20, true, s)
 	ahead := s.Ahead()
 	fillUp(t, folder)
 	const far, n = 512 << 20, 4 << 20
