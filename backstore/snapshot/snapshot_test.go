@@ -448,7 +448,7 @@ func TestClone_Away(t *testing.T) {
 	must(t, d.Clone("one", clone.path))
 	clone.scribble(t)
 
-	must(t, unix.Unmount(elsewhere, 0))
+	must(t, loopdevice.Unmount(elsewhere))
 	refused := func() {
 		t.Helper()
 		if err := remove(t, d.Image, "one"); err == nil || !strings.Contains(err.Error(), "nothing is mounted at "+elsewhere) {

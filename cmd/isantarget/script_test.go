@@ -49,18 +49,17 @@ func TestScriptsOnExt4(t *testing.T) {
 }
 
 func runScripts(t *testing.T, dir, root string) {
+	bin := t.TempDir()
+	// What only asks a daemon is not the binary with the race detector: that takes long to begin. It is written
+	// before the scripts begin, side by side: a file that is open for writing in a process that one of them has
+	// just begun cannot be executed by another.
+	choice := fmt.Sprintf("#!/bin/sh\ncase $1 in\nserve) exec %s \"$@\" ;;\n*) exec %s \"$@\" ;;\nesac\n", daemon.Binary(), daemon.Client())
+	if err := os.WriteFile(filepath.Join(bin, "isantarget"), []byte(choice), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: dir, WorkdirRoot: root,
 		Setup: func(e *testscript.Env) error {
-			bin := filepath.Join(e.WorkDir, ".bin")
-			if err := os.Mkdir(bin, 0o755); err != nil {
-				return err
-			}
-			// What only asks a daemon is not the binary with the race detector: that takes long to begin.
-			choice := fmt.Sprintf("#!/bin/sh\ncase $1 in\nserve) exec %s \"$@\" ;;\n*) exec %s \"$@\" ;;\nesac\n", daemon.Binary(), daemon.Client())
-			if err := os.WriteFile(filepath.Join(bin, "isantarget"), []byte(choice), 0o755); err != nil {
-				return err
-			}
 			e.Setenv("PATH", bin+string(filepath.ListSeparator)+e.Getenv("PATH"))
 			e.Setenv("PORT", fmt.Sprint(daemon.FreePort(t)))
 			e.Setenv("PORT2", fmt.Sprint(daemon.FreePort(t)))

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -122,9 +123,25 @@ func Mount(t testing.TB, device, kind, data string) string {
 		t.Skipf("a file system of kind %s cannot be mounted here: %v", kind, err)
 	}
 	t.Cleanup(func() {
-		if err := unix.Unmount(folder, 0); err != nil {
-			t.Errorf("unmount %s: %v", folder, err)
+		if err := Unmount(folder); err != nil {
+			t.Error(err)
 		}
 	})
 	return folder
+}
+
+// Unmount unmounts what is mounted on folder, for which nobody may use it any more. A
+// process that another test is just beginning has the files of this one until it executes
+// its program, so that busy is not told at once.
+func Unmount(folder string) error {
+	const patience = 30 * time.Second
+	for begun := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		err := unix.Unmount(folder, 0)
+		if err == nil {
+			return nil
+		}
+		if err != unix.EBUSY || time.Since(begun) > patience {
+			return fmt.Errorf("unmount %s: %w", folder, err)
+		}
+	}
 }

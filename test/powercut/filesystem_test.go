@@ -79,13 +79,8 @@ func freeze(t *testing.T, d *daemon.Daemon) {
 // replayed. Whoever had files open must have let go of them.
 func (d *disk) boot() {
 	d.t.Helper()
-	var err error
-	until(d.t, "the file system is unmounted", func() bool {
-		err = unix.Unmount(d.folder, 0)
-		return err == nil || err != unix.EBUSY
-	})
-	if err != nil {
-		d.t.Fatalf("unmount: %v", err)
+	if err := loopdevice.Unmount(d.folder); err != nil {
+		d.t.Fatal(err)
 	}
 	if err := unix.Mount(d.device, d.folder, d.kind, 0, ""); err != nil {
 		d.t.Fatalf("mount: %v", err)
