@@ -115,20 +115,22 @@ func (g *Guesses) Right(who Guesser) {
 	delete(g.of, who)
 }
 
-// forgetOne makes room: what is old goes, and the oldest in any case. g.mu is held.
+// forgetOne makes room: what is old goes, and in any case who has guessed least, the oldest
+// of these. So nobody has his guesses forgotten by guessing once for many users that there
+// are not. g.mu is held.
 func (g *Guesses) forgetOne(now time.Time) {
-	var oldest Guesser
-	var last time.Time
+	var least Guesser
+	var found *guessing
 	for who, x := range g.of {
 		if now.Sub(x.last) > Kept {
 			delete(g.of, who)
 			continue
 		}
-		if last.IsZero() || x.last.Before(last) {
-			oldest, last = who, x.last
+		if found == nil || x.wrong < found.wrong || x.wrong == found.wrong && x.last.Before(found.last) {
+			least, found = who, x
 		}
 	}
 	if len(g.of) >= Most {
-		delete(g.of, oldest)
+		delete(g.of, least)
 	}
 }
