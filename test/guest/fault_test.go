@@ -17,7 +17,7 @@ import (
 )
 
 // faultyDisks is how many LUNs break at a time.
-const faultyDisks = 8
+const faultyDisks = 10
 
 // A breakage is a kind of fault, in words that choose to what it happens at random.
 type breakage func(chances *rand.Rand) string
@@ -38,37 +38,44 @@ func breakages() []breakage {
 	pick := func(chances *rand.Rand, words ...string) string { return words[chances.IntN(len(words))] }
 	return []breakage{
 		func(c *rand.Rand) string {
-			return "error=" + pick(c, "EIO", "ETIMEDOUT", "EINTR", "ENOMEM") + " on=read" + where(c)
-		},
-		func(c *rand.Rand) string {
+			if c.IntN(2) == 0 {
+				return "error=" + pick(c, "EIO", "ETIMEDOUT", "EINTR", "ENOMEM") + " on=read" + where(c)
+			}
 			return "error=" + pick(c, "EIO", "ENOSPC", "EDQUOT", "EROFS") + " on=write" + where(c)
 		},
 		func(c *rand.Rand) string { return "delay=" + pick(c, "1ms", "10ms") + " on=read+write+sync" + where(c) },
 		func(c *rand.Rand) string { return "short on=" + pick(c, "read", "write", "read+write") + where(c) },
 		func(c *rand.Rand) string { return "torn on=write" + where(c) },
 		func(c *rand.Rand) string { return "lost-sync" },
-		func(c *rand.Rand) string { return fmt.Sprintf("error=EIO on=sync after=%d count=1", c.IntN(3)) },
 	}
 }
 
-// faultRounds are the faults of each disk in each round: each kind alone, each pair of them, all of them, and none.
+// faultRounds are the faults of each disk in each round: every combination of the kinds, then a sync that fails, alone,
+// beside each of them, and beside all, behind which there is less to see; and none.
 func faultRounds(chances *rand.Rand) (rounds [][][]string) {
 	kinds := breakages()
-	var list [][]string
-	for _, one := range kinds {
-		list = append(list, []string{one(chances)})
-	}
-	for i, one := range kinds {
-		for _, other := range kinds[i+1:] {
-			list = append(list, []string{one(chances), other(chances)})
+	combination := func(set int) (words []string) {
+		for i, one := range kinds {
+			if set>>i&1 != 0 {
+				words = append(words, one(chances))
+			}
 		}
+		return words
+	}
+	var list [][]string
+	all := 1<<len(kinds) - 1
+	for set := 1; set <= all; set++ {
+		list = append(list, combination(set))
+	}
+	beside := []int{0, all}
+	for i := range kinds {
+		beside = append(beside, 1<<i)
+	}
+	for _, set := range beside {
+		list = append(list, append(combination(set), fmt.Sprintf("error=EIO on=sync after=%d count=1", chances.IntN(3))))
 	}
 	for len(list)%faultyDisks != 0 {
-		var all []string
-		for _, one := range kinds[:len(kinds)-1-len(list)%2] { // without the failing sync there is more to see
-			all = append(all, one(chances))
-		}
-		list = append(list, all)
+		list = append(list, combination(all))
 	}
 	return append(slices.Collect(slices.Chunk(list, faultyDisks)), make([][]string, faultyDisks))
 }
