@@ -21,8 +21,7 @@ func (p *Provisioner) Clone(ctx context.Context, lun, name, clone, path string) 
 	}
 	p.applying.Lock()
 	defer p.applying.Unlock()
-	p.snapshots.Lock()
-	defer p.snapshots.Unlock()
+	defer p.snapshots.begin()()
 	r, err := p.served()
 	if err != nil {
 		return CloneStatus{}, err
@@ -30,6 +29,9 @@ func (p *Provisioner) Clone(ctx context.Context, lun, name, clone, path string) 
 	u, i, err := r.imageOf(lun)
 	if err == nil {
 		err = p.idle(lun)
+	}
+	if err == nil {
+		err = r.answering(u)
 	}
 	if err != nil {
 		return CloneStatus{}, err

@@ -34,6 +34,9 @@ func (p *promise) owed() int64 {
 // is left out of what is told and watched, and the others are not.
 const promiseBound = 3 * time.Second
 
+// errHangs is what is told of one.
+var errHangs = fmt.Errorf("the file system hangs: it has not answered for %v", promiseBound)
+
 // questions are what is asked about space, by path. While an answer is on its way
 // nobody asks again: a file system that hangs holds up one goroutine for each path.
 type questions struct {
@@ -99,7 +102,7 @@ func (r *reply) wait(ctx context.Context) (promise, error) {
 	case <-r.done:
 		return r.promise, r.err
 	case <-ctx.Done():
-		return promise{}, fmt.Errorf("the file system hangs: it has not answered for %v", promiseBound)
+		return promise{}, errHangs
 	}
 }
 

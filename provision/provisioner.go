@@ -42,7 +42,8 @@ type Provisioner struct {
 
 	applying  sync.Mutex                         // one Apply at a time
 	companion Companion                          // nil: nothing changes with us
-	snapshots sync.Mutex                         // one look at snapshots, or change of them, at a time; after applying
+	snapshots changing                           // after applying
+	looks     looks                              // at snapshots
 	watching  func()                             // ends the watcher; nil: there is none
 	unwatch   atomic.Pointer[context.CancelFunc] // has the watcher begin nothing, and give up what hangs; nil: there is none
 	now       atomic.Pointer[running]            // nil: nothing runs

@@ -551,10 +551,18 @@ func (e *edit) imageOf(o configs.Object) (configs.LUN, error) {
 		if o.Table != configs.LUNTable || l.Name != o.Name() {
 			continue
 		}
-		if kind(l) != configs.File {
+		_, u, err := e.servedUnit(l.Name)
+		if err != nil {
+			return l, err
+		}
+		if u.kind != configs.File {
 			break
 		}
-		if all, err := snapshot.At(l.Path).Snapshots(); err == nil && len(all) > 0 {
+		all, err := e.Snapshots(l.Name)
+		if errors.Is(err, errHangs) {
+			return l, &ClashError{fmt.Sprintf("%v; delete it with its image when it answers again, or without", err)}
+		}
+		if len(all) > 0 {
 			return l, &ClashError{fmt.Sprintf("the image of LUN %q has %d snapshots, which it would leave behind; delete them first: isantarget snapshot list %s", l.Name, len(all), l.Name)}
 		}
 		return l, nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -40,6 +39,15 @@ func (r *running) imageOf(name string) (*unit, *snapshot.Image, error) {
 	return u, snapshot.At(u.config.Path), nil
 }
 
+// answering refuses a LUN whose file system hangs: who changes its snapshots keeps other changes
+// waiting until it answers.
+func (r *running) answering(u *unit) error {
+	if _, err := r.questions.spaceAt(u.config.Path); errors.Is(err, errHangs) {
+		return refuseSnapshot("LUN %q: %v; try again when it does", u.config.Name, err)
+	}
+	return nil // what else is wrong there is told by who meets it
+}
+
 // idle refuses a LUN on whose snapshots a job is at work.
 func (p *Provisioner) idle(lun string) error {
 	for _, s := range p.jobs.List() {
@@ -48,59 +56,6 @@ func (p *Provisioner) idle(lun string) error {
 		}
 	}
 	return nil
-}
-
-// Snapshots lists the snapshots of a LUN, the oldest first, or, with an empty name, of all.
-func (p *Provisioner) Snapshots(lun string) ([]SnapshotStatus, error) {
-	r, err := p.served()
-	if err != nil {
-		return nil, err
-	}
-	if lun != "" {
-		if _, _, err := r.imageOf(lun); err != nil {
-			return nil, err
-		}
-	}
-	found, err := p.snapshotsOf(r, lun)
-	if err != nil {
-		return nil, err
-	}
-	list := []SnapshotStatus{}
-	for _, l := range r.plan.LUNs {
-		for _, s := range found[l.Name] {
-			held, err := p.questions.kept.of(s.File).look(s.File, s.Allocated, &p.questions, false)
-			switch {
-			case errors.Is(err, fs.ErrNotExist): // deleted just now
-				continue
-			case err != nil:
-				return nil, fmt.Errorf("LUN %q: %w", l.Name, err)
-			}
-			list = append(list, snapshotStatus(l.Name, s, held))
-		}
-	}
-	p.questions.kept.forget(func(path string) bool {
-		return (lun == "" || snapshot.Folder(r.units[lun].config.Path) == filepath.Dir(path)) &&
-			!slices.ContainsFunc(list, func(s SnapshotStatus) bool { return s.File == path })
-	})
-	return list, nil
-}
-
-// snapshotsOf are the snapshots of a LUN, or of all, by its name.
-func (p *Provisioner) snapshotsOf(r *running, lun string) (map[string][]snapshot.Snapshot, error) {
-	p.snapshots.Lock()
-	defer p.snapshots.Unlock()
-	found := map[string][]snapshot.Snapshot{}
-	for _, l := range r.plan.LUNs {
-		if lun != "" && lun != l.Name || kind(l) != configs.File {
-			continue
-		}
-		all, err := snapshot.At(l.Path).Snapshots()
-		if err != nil && lun != "" {
-			return nil, fmt.Errorf("LUN %q: %w", l.Name, err)
-		}
-		found[l.Name] = all // where there is an error the LUN is not ready, and says why itself
-	}
-	return found, nil
 }
 
 // Snapshot is the snapshot of a LUN with this name.
@@ -137,8 +92,7 @@ func (p *Provisioner) TakeSnapshots(ctx context.Context, luns []string, name str
 	}
 	p.applying.Lock()
 	defer p.applying.Unlock()
-	p.snapshots.Lock()
-	defer p.snapshots.Unlock()
+	defer p.snapshots.begin()()
 	return p.take(ctx, luns, name, now)
 }
 
@@ -155,6 +109,9 @@ func (p *Provisioner) take(ctx context.Context, luns []string, name string, now 
 		u, i, err := r.imageOf(lun)
 		if err == nil {
 			err = p.idle(lun)
+		}
+		if err == nil {
+			err = r.answering(u)
 		}
 		if err == nil && u.medium == nil {
 			err = refuseSnapshot("LUN %q is not ready: %v", lun, u.failure)
@@ -381,8 +338,7 @@ func (u *unit) reopen(do opener) error {
 func (p *Provisioner) Rollback(ctx context.Context, lun, name string, force bool) error {
 	p.applying.Lock()
 	defer p.applying.Unlock()
-	p.snapshots.Lock()
-	defer p.snapshots.Unlock()
+	defer p.snapshots.begin()()
 	r, err := p.served()
 	if err != nil {
 		return err
@@ -390,6 +346,9 @@ func (p *Provisioner) Rollback(ctx context.Context, lun, name string, force bool
 	u, i, err := r.imageOf(lun)
 	if err == nil {
 		err = p.idle(lun)
+	}
+	if err == nil {
+		err = r.answering(u)
 	}
 	if err != nil {
 		return err

@@ -122,8 +122,7 @@ func (p *Provisioner) withImage(ctx context.Context, lun, path string, do func(*
 		return err
 	}
 	defer p.applying.Unlock()
-	p.snapshots.Lock()
-	defer p.snapshots.Unlock()
+	defer p.snapshots.begin()()
 	r, err := p.served()
 	if err != nil {
 		return err
@@ -134,6 +133,9 @@ func (p *Provisioner) withImage(ctx context.Context, lun, path string, do func(*
 	}
 	if path != "" && u.config.Path != path {
 		return fmt.Errorf("LUN %q has another image by now: %s", lun, u.config.Path)
+	}
+	if err := r.answering(u); err != nil {
+		return err
 	}
 	defer p.questions.snapshots.Add(1)
 	return do(r, u, i)
