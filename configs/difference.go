@@ -26,7 +26,7 @@ const (
 
 // String is a line for a person: "LUN vm1 changed: size".
 func (d Difference) String() string {
-	words := []string{d.Table.title()}
+	words := []string{d.Table.Title()}
 	if d.Name != "" {
 		words = append(words, d.Name)
 	}

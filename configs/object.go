@@ -45,8 +45,8 @@ func (t *Table) UnmarshalText(text []byte) error {
 	return choose((*string)(t), text, known)
 }
 
-// title is what a person calls an object of the table.
-func (t Table) title() string {
+// Title is what a person calls an object of the table.
+func (t Table) Title() string {
 	switch t {
 	case LUNTable:
 		return "LUN"
@@ -92,7 +92,7 @@ func ObjectFromJSON(table Table, text []byte) (Object, error) {
 		err = errors.New("something stands behind it")
 	}
 	if err != nil {
-		return Object{}, fmt.Errorf("this is not one JSON object with the keys of a %s: %w", table.title(), err)
+		return Object{}, fmt.Errorf("this is not one JSON object with the keys of a %s: %w", table.Title(), err)
 	}
 	o := Object{Table: table}
 	if o.tree, err = fromJSON(tree); err != nil {
@@ -207,7 +207,7 @@ func (o Object) Name() string {
 }
 
 // String is what a person calls the object.
-func (o Object) String() string { return o.Table.title() + " " + o.Name() }
+func (o Object) String() string { return o.Table.Title() + " " + o.Name() }
 
 // Text is the value of a key that holds a text; empty: there is none.
 func (o Object) Text(key string) string {

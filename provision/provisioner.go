@@ -304,7 +304,7 @@ func (r *running) each(log *logrus.Entry, do func(*unit) error) error {
 	for _, u := range r.units {
 		group.Go(func() {
 			slow := time.AfterFunc(silence, func() {
-				log.WithField("lun", u.config.Name).Warn("the LUN is still being flushed; a second signal ends without")
+				log.WithField("lun", u.config.Name).Warn("the LUN is still being flushed: its store is slow, or hangs; bring that back, or end without by a second signal, and lose what was not flushed")
 			})
 			defer slow.Stop()
 			errs <- do(u)

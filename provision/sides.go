@@ -256,7 +256,7 @@ func (s *Sides) Object(table configs.Table, name string) (ObjectStatus, error) {
 	if p, ok := c.Find(table, name); ok {
 		return statusOfObject(p), nil
 	}
-	return ObjectStatus{}, &UnknownError{string(table), name, c.Names(table)}
+	return ObjectStatus{}, &UnknownError{table.Title(), name, c.Names(table)}
 }
 
 // A ClashError is an object that is there already, perhaps on the other side.
@@ -377,7 +377,7 @@ func (e *edit) delete(d Delete) error {
 		if p, ok := e.written(d.Table, d.Name); ok {
 			return &ClashError{fmt.Sprintf("%s is written in %s, which isantarget never changes: take it out there, and %s", p, p.Where, afterwards(p))}
 		}
-		return &UnknownError{string(d.Table), d.Name, e.config.Names(d.Table)}
+		return &UnknownError{d.Table.Title(), d.Name, e.config.Names(d.Table)}
 	}
 	o := e.objects[i]
 	if err := matches(o, d.Version); err != nil {
@@ -540,7 +540,7 @@ func documentName(o configs.Object) (string, error) {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:"
 	odd := func(r rune) bool { return r < 0x80 && !strings.ContainsRune(letters, r) }
 	if name == "" || len(name) > 235 || strings.ContainsFunc(name, odd) {
-		return "", &configs.Error{Text: fmt.Sprintf("%q cannot name a %s; use letters, digits and . _ -", o.Name(), o.Table)}
+		return "", &configs.Error{Text: fmt.Sprintf("%q cannot name a %s; use letters, digits and . _ -", o.Name(), o.Table.Title())}
 	}
 	return string(o.Table) + "-" + name + ".toml", nil
 }

@@ -179,7 +179,7 @@ func TestRefusedChangesChangeNothing(t *testing.T) {
 		want  string
 	}{
 		{deletes(configs.LUNTable, "a", "*", false), &clash, "LUN a is written in " + filepath.Join(dir, "san.toml") + ":9, which isantarget never changes: take it out there"},
-		{deletes(configs.LUNTable, "x", "*", false), &unknown, `there is no lun "x"`},
+		{deletes(configs.LUNTable, "x", "*", false), &unknown, `there is no LUN "x"`},
 		{deletes(configs.LUNTable, "b", "0123456789abcdef", false), &stale, "somebody else has changed LUN b meanwhile"},
 		{deletes(configs.LUNTable, "b", "", false), nil, "LUN b: there is one already: say which version"},
 		{deletes(configs.MapTable, name+"/1", "*", true), &clash, "has no image file"},
@@ -189,8 +189,8 @@ func TestRefusedChangesChangeNothing(t *testing.T) {
 		{puts("0123456789abcdef", configs.LUNTable, `{"name": "b", "size": "1MiB"}`), &stale, "somebody else has changed LUN b"},
 		{puts("0123456789abcdef", configs.LUNTable, `{"name": "x", "size": "1MiB"}`), &stale, "which is gone"},
 		{puts("", configs.LUNTable, `{"name": "x", "size": "1"}`), &wrong, "LUN x: size: 1 bytes are not whole blocks"},
-		{puts("", configs.LUNTable, `{"name": "../x", "size": "1MiB"}`), nil, `"../x" cannot name a lun`},
-		{puts("", configs.LUNTable, `{"size": "1MiB"}`), nil, `"" cannot name a lun`},
+		{puts("", configs.LUNTable, `{"name": "../x", "size": "1MiB"}`), nil, `"../x" cannot name a LUN`},
+		{puts("", configs.LUNTable, `{"size": "1MiB"}`), nil, `"" cannot name a LUN`},
 		{puts("", configs.LUNTable, `{"name": "x", "path": "x.img"}`), &wrong, "to have it made, say how big"},
 		{puts("", configs.MapTable, `{"target": "iqn.x", "lun": "a"}`), &wrong, "there is no target iqn.x"},
 		{puts("", configs.MapTable, `{"target": "`+name+`", "lun": "a"}`), &wrong, `LUN "a" is already number 0`},
