@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -16,7 +15,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/isantarget/isantarget/backstore/snapshot"
 	"github.com/isantarget/isantarget/configs"
 	"github.com/isantarget/isantarget/state"
 )
@@ -138,6 +136,9 @@ func keptObjects(path string) ([]configs.Object, error) {
 	}
 	var objects []configs.Object
 	for _, name := range slices.Sorted(maps.Keys(documents)) {
+		if isRemoval(name) {
+			continue
+		}
 		o, err := configs.ObjectFromTOML(state.ObjectFile(path, name), documents[name])
 		if err != nil {
 			return nil, err
@@ -162,8 +163,12 @@ func (s *Sides) Reload(ctx context.Context) (configs.Config, Report, error) {
 	if err != nil {
 		return want, Report{}, err
 	}
+	first := s.config.State == ""
 	s.written = written
 	s.set(want)
+	if first {
+		s.finishRemovals()
+	}
 	if err := s.recordSizes(ctx); err != nil { // after a job that was killed before it could
 		s.log.WithError(err).Warn("the sizes that LUNs have cannot be recorded")
 	}
@@ -313,11 +318,11 @@ func (s *Sides) Change(ctx context.Context, batch Batch) (Report, error) {
 			report.Objects = append(report.Objects, statusOfObject(p))
 		}
 	}
-	for _, l := range e.images {
-		if err := s.removeImage(l); err != nil {
+	for _, m := range e.images {
+		if err := errors.Join(s.removeImage(m), s.forgetRemoval(m.document())); err != nil {
 			report.Warnings = append(report.Warnings, err.Error())
 		} else {
-			report.Changes = append(report.Changes, fmt.Sprintf("image %s removed", l.Path))
+			report.Changes = append(report.Changes, fmt.Sprintf("image %s removed", m.Path))
 		}
 	}
 	return report, nil
@@ -336,7 +341,7 @@ type edit struct {
 	change  state.Documents
 	files   map[string]string // object -> where it will be kept
 	names   []objectName      // of what is put
-	images  []configs.LUN     // that are to be removed
+	images  []removal         // that are to be removed
 }
 
 func (e *edit) make(batch Batch) error {
@@ -388,7 +393,9 @@ func (e *edit) delete(d Delete) error {
 		if err != nil {
 			return err
 		}
-		e.images = append(e.images, l)
+		m := e.removalOf(l)
+		e.images = append(e.images, m)
+		e.change[m.document()] = m.record()
 	}
 	e.take(o)
 	for _, other := range slices.Clone(e.objects) {
@@ -568,30 +575,4 @@ func (e *edit) imageOf(o configs.Object) (configs.LUN, error) {
 		return l, nil
 	}
 	return configs.LUN{}, &ClashError{fmt.Sprintf("%s has no image file that could be removed; leave that out", o)}
-}
-
-// removeImage removes the image of a LUN that has been taken out, unless somebody still has it.
-func (p *Provisioner) removeImage(l configs.LUN) error {
-	p.applying.Lock()
-	defer p.applying.Unlock()
-	if name := p.hanging.holder(l.Path); name != "" {
-		return fmt.Errorf("the image %s is not removed: commands of LUN %q still hang in it; remove it by hand when that has ended", l.Path, name)
-	}
-	if r := p.now.Load(); r != nil {
-		for name, u := range r.units {
-			if u.config.Path == l.Path {
-				return fmt.Errorf("the image %s is not removed: LUN %q has it", l.Path, name)
-			}
-		}
-	}
-	if err := os.Remove(l.Path); err != nil {
-		return fmt.Errorf("the image is not removed: %w", err)
-	}
-	if err := snapshot.At(l.Path).Forget(); err != nil {
-		return fmt.Errorf("the image is removed, and not what was noted of its snapshots: %w", err)
-	}
-	if r := p.now.Load(); r != nil {
-		return r.state.ForgetSerial(l.Name) // another image is another disk
-	}
-	return nil
 }

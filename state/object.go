@@ -78,9 +78,10 @@ func documents(dir string) (Documents, error) {
 	return all, nil
 }
 
-// isDocument tells whether a file of this name is an object: our temporary files are not.
+// isDocument tells whether a file of this name is an object, or what is noted beside objects:
+// our temporary files are not.
 func isDocument(name string) bool {
-	return strings.HasSuffix(name, ".toml") && !strings.HasPrefix(name, ".")
+	return (strings.HasSuffix(name, ".toml") || strings.HasSuffix(name, ".json")) && !strings.HasPrefix(name, ".")
 }
 
 // isName tells whether an object may be called so: as a file that lies nowhere else.
@@ -120,7 +121,8 @@ func ObjectFile(path, name string) string { return filepath.Join(path, objectsNa
 
 // ChangeObjects makes change, all of it or nothing, whatever happens: when it returns
 // nil it is durable, and after an error, or when the process ends before, there is what
-// was there. A name is that of a file and ends in ".toml".
+// was there. A name is that of a file and ends in ".toml", or in ".json": what is to change
+// together with objects.
 func (d *Directory) ChangeObjects(change Documents) error {
 	for name := range change {
 		if !isName(name) {

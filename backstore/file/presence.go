@@ -18,12 +18,28 @@ func (s *Store) Identity() string {
 	_ = s.descriptor.Control(func(fd int) error {
 		var st unix.Statx_t
 		err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_BTIME, &st)
-		if err == nil && st.Mask&unix.STATX_BTIME != 0 {
-			identity = fmt.Sprintf("inode %d of %d.%09d", st.Ino, st.Btime.Sec, st.Btime.Nsec)
+		if err == nil {
+			identity = identityOf(&st)
 		}
 		return err
 	})
 	return identity
+}
+
+// IdentityAt is the identity of the file at path.
+func IdentityAt(path string) (string, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO|unix.STATX_BTIME, &st); err != nil {
+		return "", &os.PathError{Op: "statx", Path: path, Err: err}
+	}
+	return identityOf(&st), nil
+}
+
+func identityOf(st *unix.Statx_t) string {
+	if st.Mask&unix.STATX_BTIME == 0 {
+		return ""
+	}
+	return fmt.Sprintf("inode %d of %d.%09d", st.Ino, st.Btime.Sec, st.Btime.Nsec)
 }
 
 // Vanished is nil, or why the image cannot be reached any more, though it is open: its
