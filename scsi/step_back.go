@@ -47,7 +47,9 @@ func (c *Command) StepForward() error {
 	switch {
 	case c.Aborted():
 		return ErrAborted
-	case c.anew || c.wholes != s.wholes:
+	case c.anew || c.wholes != s.wholes || c.unit.reservations.Load().refuse(c.operation, c.Nexus, c.CDB) != nil:
+		// What writes is checked for a conflict before it modifies the medium (SPC-4
+		// 5.13.1): who was fenced off meanwhile writes nothing.
 		c.anew = true
 		return ErrWouldBlock
 	}

@@ -246,3 +246,46 @@ func (d *disk) medium() []byte {
 	}
 	return p
 }
+
+// TestFencedBeforeItsDataCome: a write that waits for its data while its nexus is fenced
+// off writes nothing when they come, and one that is not goes on.
+func TestFencedBeforeItsDataCome_SPC4_5_13_1(t *testing.T) {
+	const readable, registrants = scsi.WriteExclusive, scsi.WriteExclusiveRegistrantsOnly
+	for _, x := range []struct {
+		name   string
+		before func(d *disk)
+		who    int
+		fence  func(d *disk) *sent
+		want   scsi.Status
+	}{
+		{"PREEMPT", func(d *disk) { d.reserve(registrants) }, registered,
+			func(d *disk) *sent { return d.reserveOut(holder, 4, registrants, 1, 2) }, scsi.ReservationConflict},
+		{"RESERVE", func(d *disk) { d.reserveOut(holder, 0, 0, 0, 1) }, neither,
+			func(d *disk) *sent { return d.reserveOut(holder, 1, readable, 1, 0) }, scsi.ReservationConflict},
+		{"RESERVE of SPC-2", func(*disk) {}, neither,
+			func(d *disk) *sent { return d.do(holder, []byte{0x16, 5: 0}, nil) }, scsi.ReservationConflict},
+		{"RESERVE for registrants", func(d *disk) { d.reserveOut(holder, 0, 0, 0, 1); d.reserveOut(registered, 0, 0, 0, 2) }, registered,
+			func(d *disk) *sent { return d.reserveOut(holder, 1, registrants, 1, 0) }, scsi.Good},
+		{"CLEAR", func(d *disk) { d.reserve(registrants) }, registered,
+			func(d *disk) *sent { return d.reserveOut(holder, 3, 0, 1, 0) }, scsi.Good},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			d := newDisk(t)
+			x.before(d)
+			d.calm(x.who)
+			block := bytes.Repeat([]byte{0xd0}, blockLength)
+			late := d.start(x.who, write10(2), &sent{out: block, asked: make(chan struct{}), come: make(chan struct{})})
+			<-late.asked
+			if fence := x.fence(d); fence.Status != scsi.Good {
+				t.Errorf("%v, sense %X", fence.Status, fence.Sense)
+			}
+			close(late.come)
+			if late.wait(t).Status != x.want {
+				t.Errorf("the write whose data came then: %v, want %v", late.Status, x.want)
+			}
+			if wrote := bytes.Equal(d.medium()[2*blockLength:3*blockLength], block); wrote != (x.want == scsi.Good) {
+				t.Errorf("it wrote: %t", wrote)
+			}
+		})
+	}
+}

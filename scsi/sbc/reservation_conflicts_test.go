@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/isantarget/isantarget/backstore"
@@ -268,6 +269,9 @@ type sent struct {
 	out, in []byte
 	done    chan struct{}
 	aborted chan struct{} // set: the data-out never come, and this says that nobody waits for them any more
+	asked   chan struct{} // set: closed when the data-out are waited for, which come ...
+	come    chan struct{} // ... when this is closed
+	once    sync.Once
 }
 
 func (s *sent) DataInBuffer(n int) ([]byte, error) {
@@ -276,12 +280,21 @@ func (s *sent) DataInBuffer(n int) ([]byte, error) {
 	}
 	return s.in[:n], nil
 }
+
 func (s *sent) ReceiveDataOut(n int) ([]byte, error) {
-	if s.aborted == nil {
+	switch {
+	case s.aborted == nil && s.asked == nil:
 		return s.out[:min(n, len(s.out))], nil
-	}
-	if !s.MayBlock {
+	case !s.MayBlock:
 		return nil, scsi.ErrWouldBlock
+	case s.asked != nil:
+		s.StepBack()
+		s.once.Do(func() { close(s.asked) })
+		<-s.come
+		if err := s.StepForward(); err != nil {
+			return nil, err
+		}
+		return s.out[:min(n, len(s.out))], nil
 	}
 	<-s.aborted
 	return nil, scsi.ErrAborted
