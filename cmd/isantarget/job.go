@@ -140,17 +140,26 @@ func follow(c *cli.Context, client *admin.Client, id string) error {
 	return err
 }
 
-// watching shows what jobs run while do waits for the daemon.
+// watching shows what jobs run while do waits for the daemon. Interrupted, it says which of
+// them goes on.
 func watching(c *cli.Context, client *admin.Client, do func() error) error {
 	const every = 300 * time.Millisecond
+	ctx, forget := untilInterrupt(c.Context)
+	defer forget()
 	ended := make(chan error, 1)
 	go func() { ended <- do() }()
-	show := newDisplay(c.App.ErrWriter)
+	show, shown := newDisplay(c.App.ErrWriter), ""
 	for {
 		select {
 		case err := <-ended:
 			show.close()
 			return err
+		case <-ctx.Done():
+			show.close()
+			if shown == "" {
+				return errors.New("the daemon goes on with what it was asked to do; to see what runs: isantarget job list")
+			}
+			return errGoesOn(shown)
 		case <-time.After(every):
 		}
 		jobs, err := client.Jobs(c.Context)
@@ -160,6 +169,7 @@ func watching(c *cli.Context, client *admin.Client, do func() error) error {
 		for _, s := range jobs {
 			if !s.State.Final() && s.Kind != "sanitize" {
 				show.update(s)
+				shown = s.ID
 				break
 			}
 		}

@@ -62,6 +62,8 @@ func TestJob_FixedImage(t *testing.T) {
 	}
 	r.write(text)
 	asked := exec.Command(daemon.Client(), "reload", "--socket", r.socket())
+	var said strings.Builder
+	asked.Stderr = &said
 	if err := asked.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -82,10 +84,13 @@ func TestJob_FixedImage(t *testing.T) {
 	if now.Kind != "allocate" || now.Object != "big" || now.State != job.Running || now.Total != 8<<30 || now.Left < 0 {
 		t.Errorf("the job is %+v", now)
 	}
-	if err := asked.Process.Kill(); err != nil { // whoever asked is gone
+	if err := asked.Process.Signal(os.Interrupt); err != nil { // whoever asked is gone
 		t.Fatal(err)
 	}
 	asked.Wait()
+	if !strings.Contains(said.String(), "goes on") {
+		t.Errorf("interrupted, whoever asked says:\n%s", said.String())
+	}
 	at := now.Done
 	eventually(t, "the job goes on", func() bool { return running() && now.Done > at && now.State == job.Running })
 	if status, printed := r.command("job list"); status != 0 || !strings.Contains(printed, "allocate  big") || !strings.Contains(printed, "of 8.0 GiB") {
