@@ -104,7 +104,7 @@ func (p *Provisioner) Snapshots(lun string) ([]SnapshotStatus, error) {
 	for {
 		begun := p.snapshots.quiet()
 		list, err := p.snapshotsOf(r, lun, begun)
-		if err != nil && errors.Is(err, errHangs) {
+		if errors.Is(err, errHangs) {
 			return nil, err
 		}
 		if p.snapshots.quiet() != begun {
@@ -150,9 +150,9 @@ func (p *Provisioner) snapshotsOfOne(u *unit, begun uint64) ([]SnapshotStatus, e
 			}
 			return nil, err
 		}
-		if l.begun == begun {
+		if l.begun == begun { // else it was under way before
 			return l.list, l.err
-		} // it was under way before
+		}
 	}
 }
 

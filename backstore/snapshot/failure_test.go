@@ -3,7 +3,6 @@ package snapshot_test
 import (
 	"errors"
 	"math/rand/v2"
-	"path/filepath"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -50,9 +49,7 @@ func (h *halting) UnmapAt(off, length int64) error {
 // one, which wrote that block at the same time and was acknowledged.
 func TestOverlay_FailsBesideAnother(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(mounted(t, "ext4", 64<<20), "disk.img")
-	create(t, path, 1<<20)
-	must(t, snapshot.At(path).Take("one", now()))
+	path := overlaid(t, "ext4", 64<<20, 1<<20)
 	s := open(t, file.Options{Path: path})
 	o := s.(*snapshot.Overlay)
 	h := &halting{overlay: o, begun: make(chan struct{}), written: make(chan struct{})}
@@ -80,9 +77,7 @@ func TestOverlay_FailsBesideAnother(t *testing.T) {
 // An overlay grows as far as it can tell what it holds.
 func TestOverlay_GrowsNoFurtherThanItCanTell(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(mounted(t, "xfs-no-reflink", 512<<20), "disk.img")
-	create(t, path, 1<<20)
-	must(t, snapshot.At(path).Take("one", now()))
+	path := overlaid(t, "xfs-no-reflink", 512<<20, 1<<20)
 	s := open(t, file.Options{Path: path})
 	defer func() { must(t, s.Close()) }()
 	m := backstore.Bind(s)

@@ -83,9 +83,7 @@ func TestOverlay_GrowsFromPartOfBlock(t *testing.T) {
 // shows as much before a restart as after it.
 func TestOverlay_TriesInVain(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(mounted(t, "xfs-no-reflink", 512<<20), "disk.img")
-	create(t, path, 16<<20)
-	must(t, snapshot.At(path).Take("one", now()))
+	path := overlaid(t, "xfs-no-reflink", 512<<20, 16<<20)
 	s := open(t, file.Options{Path: path})
 	defer func() { must(t, s.Close()) }()
 	m := backstore.Bind(s)

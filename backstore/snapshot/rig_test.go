@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -62,6 +63,15 @@ func open(t testing.TB, o file.Options) backstore.Store {
 func create(t testing.TB, path string, length int64) {
 	t.Helper()
 	must(t, open(t, file.Options{Path: path, Create: true, Size: length}).Close())
+}
+
+// overlaid is an empty image upon a snapshot, on a file system of a kind and size: bytes.
+func overlaid(t testing.TB, kind string, bytes, length int64) (path string) {
+	t.Helper()
+	path = filepath.Join(mounted(t, kind, bytes), "disk.img")
+	create(t, path, length)
+	must(t, snapshot.At(path).Take("one", now()))
+	return path
 }
 
 func must(t testing.TB, err error) {

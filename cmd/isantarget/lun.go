@@ -94,5 +94,10 @@ func setAccessState(c *cli.Context, client *admin.Client) error {
 	if err := client.SetAccessState(c.Context, c.Args().First(), uint16(group), c.Args().Get(2)); err != nil {
 		return err
 	}
-	return printAfter(c, func() (provision.LUNDetail, error) { return client.LUN(c.Context, c.Args().First()) })
+	return printLUNAfter(c, client, c.Args().First())
+}
+
+// printLUNAfter is printAfter for a LUN.
+func printLUNAfter(c *cli.Context, client *admin.Client, name string) error {
+	return printAfter(c, func() (provision.LUNDetail, error) { return client.LUN(c.Context, name) })
 }

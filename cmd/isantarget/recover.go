@@ -32,7 +32,7 @@ func recoverCommand() *cli.Command {
 			if err := client.Recover(c.Context, c.Args().First(), allowed); err != nil {
 				return err
 			}
-			return printAfter(c, func() (provision.LUNDetail, error) { return client.LUN(c.Context, c.Args().First()) })
+			return printLUNAfter(c, client, c.Args().First())
 		}),
 	}
 }

@@ -104,35 +104,33 @@ func TestEveryVerbHasAScript(t *testing.T) {
 			}
 		}
 	}
-	var look func(path string, commands []*cli.Command)
-	look = func(path string, commands []*cli.Command) {
-		for _, c := range commands {
-			name := strings.TrimSpace(path + " " + c.Name)
-			if len(c.Subcommands) > 0 {
-				look(name, c.Subcommands)
-			} else if !slices.ContainsFunc(ran, func(words string) bool { return strings.HasPrefix(words, name+" ") }) {
-				t.Errorf("no script in testdata runs isantarget %s", name)
-			}
+	eachVerb("", application(io.Discard, io.Discard).Commands, func(name string, _ *cli.Command) {
+		if !slices.ContainsFunc(ran, func(words string) bool { return strings.HasPrefix(words, name+" ") }) {
+			t.Errorf("no script in testdata runs isantarget %s", name)
+		}
+	})
+}
+
+// eachVerb calls do for each command that has none below it, with its name: "lun fault set".
+func eachVerb(path string, commands []*cli.Command, do func(name string, c *cli.Command)) {
+	for _, c := range commands {
+		name := strings.TrimSpace(path + " " + c.Name)
+		if len(c.Subcommands) > 0 {
+			eachVerb(name, c.Subcommands, do)
+		} else {
+			do(name, c)
 		}
 	}
-	look("", application(io.Discard, io.Discard).Commands)
 }
 
 // TestEveryVerbSpeaksToPrograms: --json is a flag of each, but for those whose output is none
 // of data.
 func TestEveryVerbSpeaksToPrograms(t *testing.T) {
-	var look func(path string, commands []*cli.Command)
-	look = func(path string, commands []*cli.Command) {
-		for _, c := range commands {
-			name := strings.TrimSpace(path + " " + c.Name)
-			if len(c.Subcommands) > 0 {
-				look(name, c.Subcommands)
-			} else if !hasFlag(c, "json") && !slices.Contains([]string{"serve", "healthcheck", "completion", "man"}, name) {
-				t.Errorf("isantarget %s has no --json", name)
-			}
+	eachVerb("", application(io.Discard, io.Discard).Commands, func(name string, c *cli.Command) {
+		if !hasFlag(c, "json") && !slices.Contains([]string{"serve", "healthcheck", "completion", "man"}, name) {
+			t.Errorf("isantarget %s has no --json", name)
 		}
-	}
-	look("", application(io.Discard, io.Discard).Commands)
+	})
 }
 
 // await FILE waits until a file is there: the ready file of a daemon.

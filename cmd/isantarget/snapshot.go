@@ -159,7 +159,7 @@ func lunRollbackCommand() *cli.Command {
 				_, err = fmt.Fprintf(c.App.Writer, "LUN %s is what it was at the snapshot %s\n", lun, name)
 				return err
 			}
-			return printAfter(c, func() (provision.LUNDetail, error) { return client.LUN(c.Context, lun) })
+			return printLUNAfter(c, client, lun)
 		}),
 	}
 }

@@ -30,6 +30,7 @@ type rig struct {
 	t    *testing.T
 	dir  string
 	port int
+	size string // of each LUN
 	more string // behind the rules in the configuration
 	*admin.Client
 }
@@ -43,7 +44,13 @@ type rule struct {
 // start serves rules.
 func start(t *testing.T, rules ...rule) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), port: daemon.FreePort(t)}
+	return startIn(t, t.TempDir(), "8MiB", rules...)
+}
+
+// startIn is start with all files in a folder, and LUNs of another size.
+func startIn(t *testing.T, dir, size string, rules ...rule) *rig {
+	t.Helper()
+	r := &rig{t: t, dir: dir, port: daemon.FreePort(t), size: size}
 	r.write(r.text(rules...))
 	r.Daemon = daemon.Start(t, daemon.Config{File: r.file()})
 	r.Client = admin.NewClient(r.socket())
@@ -75,7 +82,7 @@ func (r *rig) text(rules ...rule) string {
 			if !seen[l] {
 				seen[l] = true
 				// Without thresholds: initiators hear of theirs when a LUN grows, some time after it.
-				fmt.Fprintf(&b, "[[lun]]\nname = %q\npath = \"%s.img\"\nsize = \"8MiB\"\nspace-threshold = 0\n", l, l)
+				fmt.Fprintf(&b, "[[lun]]\nname = %q\npath = \"%s.img\"\nsize = %q\nspace-threshold = 0\n", l, l, r.size)
 			}
 		}
 	}

@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/isantarget/isantarget/admin"
 	"github.com/isantarget/isantarget/backstore/file"
 	"github.com/isantarget/isantarget/backstore/snapshot"
 	"github.com/isantarget/isantarget/internal/initiator"
@@ -34,17 +33,6 @@ func onFileSystems(t *testing.T, test func(t *testing.T, dir string)) {
 			test(t, loopdevice.FileSystem(t, kind, 1<<30))
 		})
 	}
-}
-
-// startIn is start with all files in a folder.
-func startIn(t *testing.T, dir string, rules ...rule) *rig {
-	t.Helper()
-	r := &rig{t: t, dir: dir, port: daemon.FreePort(t)}
-	r.write(r.text(rules...))
-	r.Daemon = daemon.Start(t, daemon.Config{File: r.file()})
-	r.Client = admin.NewClient(r.socket())
-	t.Cleanup(r.Client.Close)
-	return r
 }
 
 func (r *rig) must(err error) {
@@ -99,7 +87,7 @@ func (r *rig) get(c *initiator.Connection, lun uint8, lba uint32, blocks int) []
 // while an initiator uses the LUN.
 func TestSnapshot(t *testing.T) {
 	onFileSystems(t, func(t *testing.T, dir string) {
-		r := startIn(t, dir, rule{alice, []string{"a"}})
+		r := startIn(t, dir, "8MiB", rule{alice, []string{"a"}})
 		say := func(want int, noun string, words ...string) string {
 			t.Helper()
 			status, printed := r.command(noun, words...)
@@ -199,7 +187,7 @@ func TestSnapshot(t *testing.T) {
 // before it began.
 func TestSnapshot_PointInTime(t *testing.T) {
 	onFileSystems(t, func(t *testing.T, dir string) {
-		r := startIn(t, dir, rule{alice, []string{"a", "b"}})
+		r := startIn(t, dir, "8MiB", rule{alice, []string{"a", "b"}})
 		c := r.login(alice, iscsi.ISID{2})
 		attentions(t, c, 2)
 		var round atomic.Int64
@@ -275,7 +263,7 @@ func lastRound(t *testing.T, p []byte) (last int) {
 func TestSnapshot_SIGKILL(t *testing.T) {
 	const kills = 25
 	onFileSystems(t, func(t *testing.T, dir string) {
-		r := startIn(t, dir, rule{alice, []string{"a"}})
+		r := startIn(t, dir, "8MiB", rule{alice, []string{"a"}})
 		rnd := rand.New(rand.NewPCG(7, 7))
 		want, kept := make([]byte, 8<<20), map[string][]byte{}
 		for kill := range kills {
@@ -384,11 +372,7 @@ func imageNow(r *rig) []byte {
 // A snapshot is deleted under writes that never end: more than can be merged at once.
 func TestSnapshot_DeleteUnderLoad(t *testing.T) {
 	dir := loopdevice.FileSystem(t, "ext4", 2<<30)
-	r := &rig{t: t, dir: dir, port: daemon.FreePort(t)}
-	r.write(strings.ReplaceAll(r.text(rule{alice, []string{"a"}}), "8MiB", "256MiB"))
-	r.Daemon = daemon.Start(t, daemon.Config{File: r.file()})
-	r.Client = admin.NewClient(r.socket())
-	t.Cleanup(r.Client.Close)
+	r := startIn(t, dir, "256MiB", rule{alice, []string{"a"}})
 	c := r.login(alice, iscsi.ISID{2})
 	attentions(t, c, 1)
 	want := make([]byte, 256<<20)
@@ -433,11 +417,7 @@ func TestSnapshot_DeleteUnderLoad(t *testing.T) {
 // On a full file system a snapshot is deleted under the LUN that is served, which makes room.
 func TestSnapshot_DeleteOnFullFileSystem(t *testing.T) {
 	dir := loopdevice.FileSystem(t, "ext4", 256<<20, "-m", "0")
-	r := &rig{t: t, dir: dir, port: daemon.FreePort(t)}
-	r.write(strings.ReplaceAll(r.text(rule{alice, []string{"a"}}), "8MiB", "64MiB"))
-	r.Daemon = daemon.Start(t, daemon.Config{File: r.file()})
-	r.Client = admin.NewClient(r.socket())
-	t.Cleanup(r.Client.Close)
+	r := startIn(t, dir, "64MiB", rule{alice, []string{"a"}})
 	c := r.login(alice, iscsi.ISID{2})
 	attentions(t, c, 1)
 	const mib, many = 1 << 20 / block, 40 // MiB: more than is merged at once
