@@ -193,7 +193,7 @@ func serve(t *testing.T, f *fake) (socket string, log *test.Hook) {
 }
 
 func TestClientAndServer(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	t.Run("calls", func(t *testing.T) {
 		f := &fake{}
 		socket, _ := serve(t, f)

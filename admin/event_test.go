@@ -36,7 +36,7 @@ func listen(t *testing.T, c *Client, after int64, n int, begun func()) (list []E
 
 // TestEvents: what is logged is told as it happens, and again to who comes back.
 func TestEvents(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	t.Run("stream", func(t *testing.T) {
 		f := &fake{}
 		socket, _ := serve(t, f)

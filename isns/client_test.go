@@ -25,7 +25,7 @@ const (
 
 // quick is a pace for tests.
 func quick() pace {
-	return pace{dial: 5 * time.Second, exchange: 5 * time.Second, withdraw: 5 * time.Second, first: 10 * time.Millisecond, last: 50 * time.Millisecond, settled: time.Hour, quiet: 10 * time.Millisecond}
+	return pace{dial: 30 * time.Second, exchange: 30 * time.Second, withdraw: 30 * time.Second, first: 10 * time.Millisecond, last: 50 * time.Millisecond, settled: time.Hour, quiet: 10 * time.Millisecond}
 }
 
 // hasty is a pace for servers that do not answer.
@@ -496,7 +496,7 @@ func TestHostileServers(t *testing.T) {
 			go func() { c.Close(); close(closed) }()
 			select {
 			case <-closed:
-			case <-time.After(20 * time.Second):
+			case <-time.After(time.Minute):
 				t.Fatal("Close hangs")
 			}
 		})

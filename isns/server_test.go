@@ -1,12 +1,14 @@
 package isns
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net"
 	"net/netip"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -45,10 +47,14 @@ func startServer(t *testing.T) *fakeServer {
 }
 
 func (s *fakeServer) listen(at string) {
-	l, err := net.Listen("tcp", at)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	var l net.Listener
+	eventually(s.t, "nobody else has its port", func() bool { // a connection may have been given it, while the server was away
+		var err error
+		if l, err = net.Listen("tcp", at); err != nil && !errors.Is(err, syscall.EADDRINUSE) {
+			s.t.Fatal(err)
+		}
+		return err == nil
+	})
 	s.l = l
 	s.runs.Go(func() {
 		for {
@@ -264,9 +270,9 @@ func (s *fakeServer) has() string {
 // eventually waits until what is true.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not after 30 s: %s", what)
+			t.Fatalf("not after two minutes: %s", what)
 		}
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/isantarget/isantarget/configs"
 	"github.com/isantarget/isantarget/internal/initiator"
 	"github.com/isantarget/isantarget/iscsi"
+	"github.com/isantarget/isantarget/scsi"
 )
 
 // apply applies text, which must go well.
@@ -362,33 +363,36 @@ func (s *slowStore) isClosed() bool {
 	return s.closed
 }
 
-// slowDaemon serves LUN 0 in memory and LUN 1 on a slow store.
-func slowDaemon(t *testing.T, dir string) (*daemon, *slowStore, string) {
+// slowDaemon serves LUN 0 in memory and LUN 1 on a slow store, which hangs after bound.
+// without is its configuration less that LUN.
+func slowDaemon(t *testing.T, dir string, bound time.Duration) (d *daemon, s *slowStore, without configs.Config) {
 	t.Helper()
-	s := &slowStore{t: t, writing: make(chan struct{}, 1), goOn: make(chan struct{})}
-	d := newDaemon()
+	s = &slowStore{t: t, writing: make(chan struct{}, 1), goOn: make(chan struct{})}
+	d = newDaemon()
 	d.openers[configs.Null] = func(l configs.LUN, step func(done, total int64) error) (backstore.Store, error) {
 		store, err := openers()[configs.Memory](l, step)
 		s.Store = store
 		return s, err
 	}
 	with := memoryLUN + "[[lun]]\nname = \"slow\"\nkind = \"null\"\nsize = \"1MiB\"\n[[target]]\nname = \"" + name + "\"\nluns = { 0 = \"m\", 1 = \"slow\" }\n"
-	config := parse(t, dir, with)
-	config.Limits.HangBound = 300 * time.Millisecond
+	config, without := parse(t, dir, with), parse(t, dir, oneTarget)
+	config.Limits.HangBound, config.Limits.DrainTimeout = bound, time.Minute
+	without.Limits = config.Limits
 	var err error
 	if d.report, err = d.Apply(context.Background(), config); err != nil {
 		t.Fatal(err)
 	}
-	return d, s, oneTarget
+	return d, s, without
 }
 
 // TestRemovalUnderWrites: a LUN goes while a write is in its store. The write is
 // told to be aborted, and the store is closed when it is out of it, not before.
 func TestRemovalUnderWrites(t *testing.T) {
 	dir := t.TempDir()
-	d, s, without := slowDaemon(t, dir)
+	d, s, without := slowDaemon(t, dir, time.Minute)
 	defer d.stop(t)
 	c := d.mustLogin(t, alice, nil)
+	defer c.Close()
 	ready(t, c, 0)
 	ready(t, c, 1)
 	w, err := c.Start(initiator.Command{LUN: initiator.LUN(1), CDB: []byte{0x2a, 0, 0, 0, 0, 0, 0, 0, 1, 0}, Write: make([]byte, 512)})
@@ -396,10 +400,19 @@ func TestRemovalUnderWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-s.writing
-	time.AfterFunc(50*time.Millisecond, func() { close(s.goOn) })
-	config := parse(t, dir, without)
-	config.Limits.HangBound = 300 * time.Millisecond
-	if _, err := d.Apply(context.Background(), config); err != nil {
+	lu := d.now.Load().units["slow"].lu
+	beside, err := lu.Claim(lu.Attached()[0], scsi.NewLUN(1), 0, scsi.CDB{0x28, 5: 8, 8: 1, 9: 0}, false, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { // the write is aborted when what else the initiator has there is
+		for !beside.Aborted() {
+			time.Sleep(time.Millisecond)
+		}
+		beside.Release()
+		close(s.goOn)
+	}()
+	if _, err := d.Apply(context.Background(), without); err != nil {
 		t.Fatal(err)
 	}
 	if r, err := w.Wait(); err != nil || r.Status != 0x40 {
@@ -417,18 +430,17 @@ func TestRemovalUnderWrites(t *testing.T) {
 // the store is closed when it comes back.
 func TestRemovalOfAHangingLUN(t *testing.T) {
 	dir := t.TempDir()
-	d, s, without := slowDaemon(t, dir)
+	d, s, without := slowDaemon(t, dir, 300*time.Millisecond)
 	defer d.stop(t)
 	c := d.mustLogin(t, alice, nil)
+	defer c.Close()
 	ready(t, c, 0)
 	ready(t, c, 1)
 	if _, err := c.Start(initiator.Command{LUN: initiator.LUN(1), CDB: []byte{0x2a, 0, 0, 0, 0, 0, 0, 0, 1, 0}, Write: make([]byte, 512)}); err != nil {
 		t.Fatal(err)
 	}
 	<-s.writing
-	config := parse(t, dir, without)
-	config.Limits.HangBound = 300 * time.Millisecond
-	r, err := d.Apply(context.Background(), config)
+	r, err := d.Apply(context.Background(), without)
 	if err != nil || !strings.Contains(strings.Join(r.Warnings, "\n"), "commands hang in its store") {
 		t.Errorf("%v, warnings %q", err, r.Warnings)
 	}
@@ -439,7 +451,7 @@ func TestRemovalOfAHangingLUN(t *testing.T) {
 		t.Errorf("LUN 0: sense %x/%04x", key, code)
 	}
 	close(s.goOn)
-	for deadline := time.Now().Add(10 * time.Second); !s.isClosed() || len(d.hanging.names()) > 0; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !s.isClosed() || len(d.hanging.names()) > 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("closed %v; still hanging: %q", s.isClosed(), d.hanging.names())
 		}
@@ -510,7 +522,7 @@ func TestStop_OpeningHangs(t *testing.T) {
 			t.Logf("stopped after %v", time.Since(began))
 			before := closed.Load()
 			close(goOn)
-			for deadline := time.Now().Add(20 * time.Second); closed.Load() == before; time.Sleep(time.Millisecond) {
+			for deadline := time.Now().Add(time.Minute); closed.Load() == before; time.Sleep(time.Millisecond) {
 				if time.Now().After(deadline) {
 					t.Fatal("what was opened too late is not closed")
 				}

@@ -147,7 +147,7 @@ func TestStuckSync(t *testing.T) {
 		t.Errorf("stop: %v, want that a LUN hangs", err)
 	}
 	close(stuck.goOn)
-	for deadline := time.Now().Add(10 * time.Second); !stuck.closed.Load() || len(d.hanging.names()) > 0; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !stuck.closed.Load() || len(d.hanging.names()) > 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("closed %v; still hanging: %q", stuck.closed.Load(), d.hanging.names())
 		}
@@ -177,13 +177,13 @@ func TestStop_RemovedLUNEnds(t *testing.T) {
 		s, err := openers()[configs.Memory](l, step)
 		return lastStore{s, func() {
 			close(stuck.goOn)
-			for deadline := time.Now().Add(10 * time.Second); len(d.hanging.names()) > 0 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			for deadline := time.Now().Add(time.Minute); len(d.hanging.names()) > 0 && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 			}
 		}}, err
 	}
 	for _, text := range []string{oneTarget + "[[lun]]\nname = \"stuck\"\nkind = \"null\"\nsize = \"1MiB\"\n", oneTarget} {
 		config := parse(t, dir, text)
-		config.Limits.HangBound = 200 * time.Millisecond
+		config.Limits.HangBound, config.Limits.DrainTimeout = 200*time.Millisecond, time.Minute // nobody is to log out
 		if _, err := d.Apply(context.Background(), config); err != nil {
 			t.Fatal(err)
 		}

@@ -156,7 +156,7 @@ luns = { 0 = "m" }
 `
 
 func TestStartAndStop(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	dir := t.TempDir()
 	d := newDaemon()
 	var err error
@@ -294,7 +294,7 @@ func TestRefused(t *testing.T) {
 			"target.mutual-chap: the secret is that of an initiator too (san.toml:4)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			defer goleak.VerifyNone(t)
+			defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 			t.Setenv("PROVISION_TEST_OTHER", "the secret of an initiator")
 			dir := t.TempDir()
 			d := newDaemon()

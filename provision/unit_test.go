@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,6 +18,7 @@ import (
 	"github.com/isantarget/isantarget/internal/initiator"
 	"github.com/isantarget/isantarget/iscsi"
 	"github.com/isantarget/isantarget/target"
+	process "github.com/isantarget/isantarget/test/daemon"
 )
 
 // TestShape: what the configuration says of a LUN is what initiators are told.
@@ -227,9 +227,8 @@ listen = ["127.0.0.2:0"]
 // TestFamiliesSideBySide: "0.0.0.0" and "[::]" may have the same port, and
 // neither answers for the other.
 func TestFamiliesSideBySide(t *testing.T) {
-	d := start(t, t.TempDir(), oneTarget+"[[portal-group]]\ntag = 1\nlisten = [\"0.0.0.0:0\"]\n")
-	four := d.report.Targets[0].Portals[0]
-	port := four[strings.LastIndexByte(four, ':')+1:]
+	port := fmt.Sprint(freePort(t))
+	d := start(t, t.TempDir(), oneTarget+"[[portal-group]]\ntag = 1\nlisten = [\"0.0.0.0:"+port+"\"]\n")
 	e := start(t, t.TempDir(), oneTarget+"[[portal-group]]\ntag = 1\nlisten = [\"[::]:"+port+"\"]\n")
 	if six := e.report.Targets[0].Portals[0]; six != "[::1]:"+port {
 		t.Errorf("the portal on [::] is reached at %s", six)
@@ -262,15 +261,10 @@ func TestAddressIsToldOnce(t *testing.T) {
 	}
 }
 
-// freePort is a port that is free just now.
+// freePort is a port that is free just now, and that nobody is given who asks for any.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", ":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return process.FreePort(t)
 }
 
 // TestLimitsOfTheExample: isantarget.toml shows the defaults of package target.

@@ -18,7 +18,7 @@ import (
 // A glutton takes every byte of a file system, and every one that is given back.
 type glutton struct {
 	end  chan struct{}
-	full chan struct{} // closed when there was nothing to take for the first time
+	full chan struct{} // receives when there was nothing left to take
 	all  sync.WaitGroup
 }
 
@@ -31,7 +31,6 @@ func gorge(t *testing.T, folder string) *glutton {
 	}
 	g.all.Go(func() {
 		defer f.Close()
-		var once sync.Once
 		p := bytes.Repeat([]byte{1}, 1<<20)
 		for n := len(p); ; {
 			select {
@@ -44,12 +43,22 @@ func gorge(t *testing.T, folder string) *glutton {
 			}
 			if n /= 4; n < 1024 {
 				n = 64 << 10
-				once.Do(func() { close(g.full) })
+				select {
+				case g.full <- struct{}{}:
+				default:
+				}
 			}
 		}
 	})
 	<-g.full
 	return g
+}
+
+// finish waits until all is taken that was given back before.
+func (g *glutton) finish() {
+	for range 2 { // it may have been about to say so
+		<-g.full
+	}
 }
 
 func (g *glutton) stop() {
@@ -105,6 +114,7 @@ func TestReserve(t *testing.T) {
 					t.Errorf("round %d: the first record of a unit on a full file system: %v", round, err)
 				}
 				check()
+				g.finish()
 				if err := d.Refill(); err == nil {
 					t.Error("the reserve is whole again, without any space")
 				}

@@ -92,11 +92,12 @@ func TestOverlay_TriesInVain(t *testing.T) {
 	}
 	var st unix.Stat_t
 	must(t, unix.Stat(path, &st))
-	for _, bound := range [][2]string{{"strict_limit", "1"}, {"max_bytes", "1048576"}} { // writers wait from 1 MiB on
-		file := fmt.Sprintf("/sys/class/bdi/%d:%d/%s", unix.Major(st.Dev), unix.Minor(st.Dev), bound[0])
-		if err := os.WriteFile(file, []byte(bound[1]), 0); err != nil {
-			t.Skipf("writers cannot be made to wait: %v", err)
-		}
+	bound := func(name, value string) error {
+		return os.WriteFile(fmt.Sprintf("/sys/class/bdi/%d:%d/%s", unix.Major(st.Dev), unix.Minor(st.Dev), name), []byte(value), 0)
+	}
+	t.Cleanup(func() { _ = errors.Join(bound("strict_limit", "0"), bound("max_ratio", "100")) })   // else the next test with this loop device waits as well
+	if err := errors.Join(bound("strict_limit", "1"), bound("max_bytes", "1048576")); err != nil { // writers wait from 1 MiB on
+		t.Skipf("writers cannot be made to wait: %v", err)
 	}
 	p := noise(4<<20, rand.New(rand.NewPCG(85, 86)))
 	for off := int64(4 << 20); off < 16<<20; off += 4 << 20 {

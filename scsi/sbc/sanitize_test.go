@@ -271,7 +271,7 @@ func TestSanitizeFailureMode_SBC3_4_11(t *testing.T) {
 func TestSanitizeIsResumed(t *testing.T) {
 	k := &notes{}
 	store := newRecorder(t, 4*mib)
-	r := keptRig(t, k, store, func(o *Options) { o.SanitizeRate = 2 * mib })
+	r := keptRig(t, k, store, func(o *Options) { o.SanitizeRate = mib / 60 }) // a piece a minute
 	r.fill(3, 0, 4*mib)
 	list := overwriteList(0x82, 7)
 	r.good(sanitizeCDB(1, 0x80, len(list)), list)
@@ -299,7 +299,7 @@ func TestSanitizeIsNotResumedElsewhere(t *testing.T) {
 	k := &notes{}
 	at := func(place string, told *error) func(*Options) {
 		return func(o *Options) {
-			o.Place, o.SanitizeRate, o.Report = place, 2*mib, func(err error) { *told = err }
+			o.Place, o.SanitizeRate, o.Report = place, mib/60, func(err error) { *told = err }
 		}
 	}
 	var told error
