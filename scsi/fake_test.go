@@ -9,7 +9,7 @@ import (
 
 // patience is how long a test waits for what must happen. It decides nothing:
 // who runs into it has failed.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // fakeDevice is a device server whose rows a test makes.
 type fakeDevice struct {

@@ -10,7 +10,16 @@ func (s *Store) GiveBack() {
 }
 
 // Keep has the store take nobody for having stopped.
-func (s *Store) Keep() { s.ahead.idle = time.Hour }
+func (s *Store) Keep() { s.ahead.takesForStopped(time.Hour) }
+
+// Watch has the store take for stopped who has, as it does else.
+func (s *Store) Watch() { s.ahead.takesForStopped(streamIdle) }
+
+func (p *preallocation) takesForStopped(after time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle = after
+}
 
 // Ahead is how many bytes are taken ahead, those included that were written since.
 func (s *Store) Ahead() (n int64) {

@@ -24,7 +24,7 @@ import (
 
 const (
 	region   = 4 << 20
-	patience = 20 * time.Second
+	patience = time.Minute
 )
 
 // always lets everything be taken ahead.
@@ -115,6 +115,9 @@ func TestPreallocate(t *testing.T) {
 			count := func(name string, may func(backstore.Space, int64) bool) (images [2]*file.Store, pieces int) {
 				for i := range images {
 					images[i] = preallocated(t, filepath.Join(folder, fmt.Sprint(name, i)), may)
+					if may != nil {
+						images[i].Keep()
+					}
 				}
 				sequentially(t, length, may != nil, images[:]...)
 				for _, s := range images {
@@ -147,10 +150,13 @@ func TestPreallocate(t *testing.T) {
 			if err := a.UnmapAt(length, region); err != nil || taken(t, a, length) {
 				t.Errorf("it is not given back by UNMAP: %v", err)
 			}
+			a.Watch()
+			b.Watch()
 			until(t, "given back after the writer has stopped", func() bool { return used(t, a) <= length+slack && a.Ahead() == 0 })
 			until(t, "given back after the writer has stopped", func() bool { return used(t, b) <= length+slack && b.Ahead() == 0 })
 			expectPattern(t, a, length)
 
+			b.Keep()
 			sequentially(t, 2*length, true, b) // over what is there, and on
 			if err := b.Close(); err != nil {
 				t.Fatal(err)

@@ -43,6 +43,15 @@ func options(address string, mode Mode) Options {
 	}
 }
 
+// runUntil runs for longer and longer until there is enough: on a busy machine a moment may
+// go by without a command.
+func runUntil(o Options, enough func(Result) bool) (r Result, err error) {
+	for r, err = Run(o); err == nil && r.Errors == 0 && !enough(r) && o.Time < time.Minute; r, err = Run(o) {
+		o.Time *= 4
+	}
+	return r, err
+}
+
 // Every mode moves data, with one connection and with several, and what it counts fits together.
 func TestRun(t *testing.T) {
 	address, _ := serve(t, 64<<20)
@@ -51,7 +60,7 @@ func TestRun(t *testing.T) {
 			for _, block := range []int{4096, 256 << 10} {
 				o := options(address, mode)
 				o.Connections, o.Block = connections, block
-				r, err := Run(o)
+				r, err := runUntil(o, func(r Result) bool { return r.Commands > 0 })
 				if err != nil {
 					t.Fatalf("%s of %d bytes over %d connections: %v", mode, block, connections, err)
 				}
@@ -67,7 +76,7 @@ func TestVerify(t *testing.T) {
 	address, path := serve(t, 8<<20)
 	o := options(address, RandRW)
 	o.Verify, o.Connections = true, 2
-	r, err := Run(o)
+	r, err := runUntil(o, func(r Result) bool { return r.Verified > 0 })
 	if err != nil || r.Verified == 0 || r.Corrupt != 0 || r.Errors != 0 {
 		t.Fatalf("%+v, %v", r, err)
 	}

@@ -15,7 +15,7 @@ import (
 
 // patience is how long a test waits for what must happen. It decides nothing: who
 // runs into it has failed.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // A slowStore is a store that every write has to wait for.
 type slowStore struct {

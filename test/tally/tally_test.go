@@ -106,8 +106,11 @@ func TestA(t *testing.T) {
 }`, counts{failed: 1}, "DATA RACE"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			args := []string{"-timeout=2s"}
-			if name == "a race" {
+			var args []string
+			switch name {
+			case "a timeout":
+				args = []string{"-timeout=5s"}
+			case "a race":
 				args = []string{"-race"}
 			}
 			r, printed := goTestOf(t, map[string]string{"a/a_test.go": c.source}, args...)
