@@ -523,7 +523,7 @@ func (f failingStore) Geometry() backstore.Geometry {
 
 // TestFailedSyncIsTold: stopping goes on, and says what may be lost.
 func TestFailedSyncIsTold(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	d := newDaemon()
 	d.openers[configs.Null] = func(l configs.LUN, step func(done, total int64) error) (backstore.Store, error) {
 		s, err := openers()[configs.Memory](l, step)
@@ -546,7 +546,7 @@ func TestFailedSyncIsTold(t *testing.T) {
 }
 
 func TestCancelledStart(t *testing.T) {
-	defer goleak.VerifyNone(t)
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	d := newDaemon()
