@@ -14,7 +14,7 @@ import (
 )
 
 // DefaultTimeout bounds every wait of a Connection that says nothing else.
-const DefaultTimeout = 20 * time.Second
+const DefaultTimeout = time.Minute
 
 // Options says how a Connection is made.
 type Options struct {

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Target is the name that [Start] gives the target unless told another.
@@ -20,8 +22,8 @@ const Target = "iqn.2026-11.org.isantarget.test:disk"
 
 // How long a daemon may take to accept logins, and to end after SIGTERM.
 const (
-	startBound = 60 * time.Second
-	stopBound  = 60 * time.Second
+	startBound = 2 * time.Minute
+	stopBound  = 2 * time.Minute
 )
 
 // A Config is what the daemon serves. Its zero value is one portal on a free port of 127.0.0.1 without a LUN.
@@ -148,7 +150,7 @@ func (d *Daemon) Signal(s syscall.Signal) {
 }
 
 // Wait waits for a process that was told to end and returns how it ended: nil is exit status 0. A process that takes
-// longer than a minute has its goroutines printed (SIGQUIT), is killed, and fails the test.
+// longer than two minutes has its goroutines printed (SIGQUIT), is killed, and fails the test.
 func (d *Daemon) Wait() error {
 	d.t.Helper()
 	if d.cmd == nil {
@@ -281,23 +283,40 @@ func (d *Daemon) tail() string {
 func (d *Daemon) readyFile() string { return filepath.Join(d.dir, "ready") }
 func (d *Daemon) logFile() string   { return filepath.Join(d.dir, "log") }
 
-// FreePort returns a TCP port that is free on every address of this machine just now, in the range that means the host
-// inside the guest of test/guest too, and outside the range from which the kernel takes ephemeral ports, so that it
-// is still free when a daemon is started again on it.
+// FreePort returns a TCP port that is free on every address of this machine, in the range that means the host inside the
+// guest of test/guest too, and outside the range from which the kernel takes ephemeral ports. Until the test has ended no
+// other call returns it, in whatever process, so that it is still free when a daemon is started, and started again, on it.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	const first, last = 3300, 32767
 	for range 1000 {
 		port := first + rand.IntN(last-first+1)
-		l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
-		if err != nil {
-			continue
+		if fd, err := hold(port); err == nil {
+			t.Cleanup(func() { unix.Close(fd) })
+			return port
 		}
-		l.Close()
-		return port
 	}
 	t.Fatalf("no free TCP port between %d and %d", first, last)
 	return 0
+}
+
+// hold binds a socket to a port of every address, on which it does not listen. It fails where anybody has bound that port
+// for whatever purpose, for it asks without SO_REUSEADDR; and it keeps out nobody who asks with it, as all do who listen.
+func hold(port int) (fd int, err error) {
+	var all unix.Sockaddr = &unix.SockaddrInet6{Port: port}
+	fd, err = unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if errors.Is(err, unix.EAFNOSUPPORT) {
+		all = &unix.SockaddrInet4{Port: port}
+		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	}
+	if err != nil {
+		return -1, err
+	}
+	if err := errors.Join(unix.Bind(fd, all), unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
 }
 
 // Image makes a sparse file of size bytes in a temporary directory of the test and returns its path.

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/isantarget/isantarget/internal/initiator"
 )
 
@@ -177,10 +179,16 @@ func TestFreePortIsFree(t *testing.T) {
 		if port < 3300 || port > 32767 {
 			t.Fatalf("port %d is outside the range that guests reach", port)
 		}
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			t.Fatal(err)
+		for _, address := range []string{"127.0.0.1", "127.0.0.2", ""} { // again and again
+			l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", address, port))
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.Close()
 		}
-		l.Close()
+		if fd, err := hold(port); err == nil {
+			unix.Close(fd)
+			t.Errorf("port %d is given out twice", port)
+		}
 	}
 }

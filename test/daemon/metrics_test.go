@@ -49,6 +49,8 @@ func startMeasured(t *testing.T) *measured {
 	file := filepath.Join(dir, "san.toml")
 	text := fmt.Sprintf(`
 state = %q
+[limits]
+nop-interval = "1h" # a session that rests a while, on a machine that is busy, answers no NOP-In
 [[portal-group]]
 tag = 1
 listen = ["127.0.0.1:%d"]
@@ -90,7 +92,7 @@ chap = { user = "two", secret-file = %q }
 		t.Fatal(err)
 	}
 	d := &measured{Daemon: Start(t, Config{File: file}), t: t}
-	d.http = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	d.http = &http.Client{Timeout: 2 * time.Minute, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(state, "admin.sock"))
 	}}}
 	t.Cleanup(d.http.CloseIdleConnections)
@@ -168,7 +170,7 @@ func value(f *dto.MetricFamily, count bool, labels ...string) (sum float64, ther
 // await scrapes until a series comes to want: a command is counted a moment after its answer.
 func (d *measured) await(want float64, name string, labels ...string) {
 	d.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		_, all := d.scrape()
 		got, there := value(all[name], true, labels...)
 		if got == want && there {
@@ -300,7 +302,7 @@ func (d *measured) measurePhases(c *initiator.Connection) {
 		}
 		tasks = append(tasks, task)
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		_, all := d.scrape()
 		if open, _ := value(all["isantarget_session_open_commands"], false, "initiator="+initiatorNamed("one")); open > 0 {
 			break

@@ -11,10 +11,10 @@ import (
 )
 
 // Run runs the [Client] binary with arguments that make it end by itself, and returns its exit status and what it printed on
-// both streams. The test ends if it takes longer than half a minute or cannot be started.
+// both streams. The test ends if it takes longer than three minutes or cannot be started.
 func Run(t testing.TB, args ...string) (status int, printed string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, Client(), args...)
 	cmd.Dir = t.TempDir()
