@@ -291,7 +291,7 @@ func (d *measured) measurePhases(c *initiator.Connection) {
 		t.Errorf("a read of a store that takes %v took %v s there", delay, s)
 	}
 
-	// More than the sockets take, and nobody reads.
+	// More than the sockets take, and who reads is slow.
 	const reads = 32
 	before := seconds("quick", "read", "network")
 	var tasks []*initiator.Task
@@ -302,24 +302,15 @@ func (d *measured) measurePhases(c *initiator.Connection) {
 		}
 		tasks = append(tasks, task)
 	}
-	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		_, all := d.scrape()
-		if open, _ := value(all["isantarget_session_open_commands"], false, "initiator="+initiatorNamed("one")); open > 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("no command is open whose answer nobody takes")
-		}
-	}
-	time.Sleep(delay)
 	for _, task := range tasks {
+		time.Sleep(delay / 8) // those behind it wait as long
 		if r, err := task.Wait(); err != nil || r.Status != 0 {
 			t.Fatalf("%+v, %v", r, err)
 		}
 	}
 	d.await(15+reads, "isantarget_lun_phase_duration_seconds", "lun=quick", "direction=read", "phase=network")
 	if s := seconds("quick", "read", "network") - before; s < delay.Seconds() {
-		t.Errorf("reads whose answers nobody took for %v waited %v s for the network", delay, s)
+		t.Errorf("reads whose answers were taken one in %v waited %v s for the network", delay/8, s)
 	}
 }
 
