@@ -130,11 +130,13 @@ func Mount(t testing.TB, device, kind, data string) string {
 	return folder
 }
 
+// patience is how long others may keep what nobody may use any more.
+const patience = 5 * time.Minute
+
 // Unmount unmounts what is mounted on folder, for which nobody may use it any more. A
 // process that another test is just beginning has the files of this one until it executes
 // its program, so that busy is not told at once.
 func Unmount(folder string) error {
-	const patience = 30 * time.Second
 	for begun := time.Now(); ; time.Sleep(10 * time.Millisecond) {
 		err := unix.Unmount(folder, 0)
 		if err == nil {
@@ -142,6 +144,21 @@ func Unmount(folder string) error {
 		}
 		if err != unix.EBUSY || time.Since(begun) > patience {
 			return fmt.Errorf("unmount %s: %w", folder, err)
+		}
+	}
+}
+
+// Release waits until there is no file system on a device any more. One that is unmounted
+// stays as long as another mount namespace has a copy of the mount, as a container has that
+// has begun meanwhile; and who mounts the device then has it again as it was, shut down or not.
+func Release(device string) error {
+	for begun := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		fd, err := unix.Open(device, unix.O_RDONLY|unix.O_EXCL|unix.O_CLOEXEC, 0)
+		if err == nil {
+			return unix.Close(fd)
+		}
+		if err != unix.EBUSY || time.Since(begun) > patience {
+			return fmt.Errorf("the file system on %s: %w", device, err)
 		}
 	}
 }

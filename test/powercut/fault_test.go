@@ -59,7 +59,7 @@ func TestFaults(t *testing.T) {
 			all.login(t, address)
 			defer all.leave()
 			struck := int64(0)
-			for round := range rounds {
+			for round := 0; !all.enough(round, rounds) || struck < int64(rounds) && round < 10*rounds; round++ {
 				faults := breakages(chances)
 				set(t, p, faults...)
 				all.work(func() { time.Sleep(50 * time.Millisecond) }) // how much they do is of no matter

@@ -82,6 +82,9 @@ func (d *disk) boot() {
 	if err := loopdevice.Unmount(d.folder); err != nil {
 		d.t.Fatal(err)
 	}
+	if err := loopdevice.Release(d.device); err != nil {
+		d.t.Fatal(err)
+	}
 	if err := unix.Mount(d.device, d.folder, d.kind, 0, ""); err != nil {
 		d.t.Fatalf("mount: %v", err)
 	}
@@ -159,7 +162,7 @@ func TestFileSystem(t *testing.T) {
 					w.WriteThrough = c.through
 				}
 				defer all.leave()
-				for cycle := range cycles {
+				for cycle := 0; !all.enough(cycle, cycles); cycle++ {
 					all.login(t, d.Address())
 					all.work(func() {
 						time.Sleep(time.Duration(20+chances.IntN(300)) * time.Millisecond) // the moment is the test's, not a wait
@@ -255,9 +258,7 @@ func TestFileSystem_Vanishes(t *testing.T) {
 					l, ok := status(t, plane)
 					return ok && l.NotReady != ""
 				})
-				if !strings.Contains(d.Log(), "the store of the LUN is gone") {
-					t.Errorf("the log does not tell:\n%s", d.Log())
-				}
+				until(t, "the log tells", func() bool { return strings.Contains(d.Log(), "the store of the LUN is gone") })
 				disk.boot()
 				until(t, "the LUN is ready", func() bool {
 					l, ok := status(t, plane)

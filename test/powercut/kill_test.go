@@ -31,7 +31,7 @@ func TestKill(t *testing.T) {
 				w.Every = true
 			}
 			defer all.leave()
-			for cycle := range cycles {
+			for cycle := 0; !all.enough(cycle, cycles); cycle++ {
 				all.login(t, d.Address())
 				all.work(func() {
 					time.Sleep(time.Duration(20+chances.IntN(300)) * time.Millisecond) // the moment is the test's, not a wait

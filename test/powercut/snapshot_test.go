@@ -291,7 +291,7 @@ func TestSnapshots(t *testing.T) {
 					w.Every, w.Remember = !power, true
 				}
 				defer s.all.leave()
-				for cycle := range cycles {
+				for cycle := 0; !s.all.enough(cycle, cycles); cycle++ {
 					report(t, cycle, s.cycle(func() {
 						if power {
 							freeze(t, s.d)
