@@ -115,7 +115,7 @@ func login(d *daemon.Daemon, name string, portal int) (*host, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := initiator.Dial(u.Host, initiator.Options{Timeout: 30 * time.Second})
+	c, err := initiator.Dial(u.Host, initiator.Options{Timeout: 2 * time.Minute})
 	if err != nil {
 		return nil, err
 	}

@@ -73,7 +73,7 @@ func TestOurs(t *testing.T) {
 		t.Fatal(err)
 	}
 	held := daemon.Allocated(t, images[0])
-	text := fmt.Sprintf("state = %q\n[[portal-group]]\ntag = 1\nlisten = [\"127.0.0.1:%d\"]\n[[portal-group]]\ntag = 2\nlisten = [\"127.0.0.1:%d\"]\n",
+	text := fmt.Sprintf("state = %q\nlimits = { nop-interval = \"1h\" }\n[[portal-group]]\ntag = 1\nlisten = [\"127.0.0.1:%d\"]\n[[portal-group]]\ntag = 2\nlisten = [\"127.0.0.1:%d\"]\n",
 		filepath.Join(dir, "state"), daemon.FreePort(t), daemon.FreePort(t))
 	for i, image := range images {
 		text += fmt.Sprintf("[[lun]]\nname = \"%c\"\npath = %q\nsize = \"16MiB\"\n", 'a'+i, image)
@@ -84,7 +84,7 @@ func TestOurs(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := daemon.Start(t, daemon.Config{File: file})
-	r, err := doctor.Examine(t.Context(), place(t, d.URL(0)), doctor.Options{User: "doctor", Secret: "doctor-secret-1", Destructive: true, Timeout: 20 * time.Second})
+	r, err := doctor.Examine(t.Context(), place(t, d.URL(0)), doctor.Options{User: "doctor", Secret: "doctor-secret-1", Destructive: true, Timeout: 2 * time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

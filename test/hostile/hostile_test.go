@@ -36,7 +36,7 @@ func TestHalfOpenLogins(t *testing.T) {
 
 // Peers that speak by the byte, in every phase, cost what a connection costs.
 func TestSpeakByTheByte(t *testing.T) {
-	r := start(t)
+	r := startPatient(t, patient)
 	var slow []net.Conn
 	var wires [][]byte
 	for range 40 {
@@ -90,8 +90,9 @@ func TestGarbage(t *testing.T) {
 				noise[at+4] = 0
 			}
 		}
+		wire := bytes.Clone(noise)
 		go func() {
-			_, _ = c.Write(bytes.Clone(noise)) // it is cut short by the end of the connection
+			_, _ = c.Write(wire) // it is cut short by the end of the connection
 			_ = c.(*net.TCPConn).CloseWrite()
 		}()
 		if i%20 == 19 {
@@ -321,7 +322,7 @@ func TestFloods(t *testing.T) {
 // More connections and sessions than are allowed: the ones that are there stay, the others
 // hear that it is too much.
 func TestTooManySessions(t *testing.T) {
-	r := start(t)
+	r := startPatient(t, patient)
 	in, refused := 0, 0
 	for i := range connections + 100 {
 		c, err := initiator.Dial(r.address, initiator.Options{Timeout: patience})

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -46,7 +47,8 @@ state = "state"
 connections = 128
 memory = "32MiB"
 drain-timeout = "1s"
-login-timeout = "30s"
+login-timeout = "5m"
+#
 sessions-per-initiator = 100
 [[portal-group]]
 tag = 1
@@ -79,11 +81,20 @@ type rig struct {
 // start serves until the test ends; then nothing is left behind.
 func start(t *testing.T) *rig {
 	t.Helper()
+	return startPatient(t, "")
+}
+
+// patient is for peers that are to stay however busy the machine is.
+const patient = "nop-interval = \"1h\"\n"
+
+// startPatient is start with further limits.
+func startPatient(t *testing.T, limits string) *rig {
+	t.Helper()
 	ignore := goleak.IgnoreCurrent()
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	r := &rig{Provisioner: provision.New(provision.Options{Log: log, Revision: "1"}), t: t, stop: make(chan struct{})}
-	want, err := configs.Parse("hostile.toml", t.TempDir(), configuration)
+	want, err := configs.Parse("hostile.toml", t.TempDir(), strings.Replace(configuration, "#\n", limits, 1))
 	if err != nil {
 		t.Fatal(err)
 	}

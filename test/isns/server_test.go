@@ -164,9 +164,9 @@ func objects(printed string) (all []string) {
 // eventually waits until what is true.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); !is(); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); !is(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not after a minute: %s", what)
+			t.Fatalf("not after three minutes: %s", what)
 		}
 	}
 }

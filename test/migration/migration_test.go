@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { os.Exit(daemon.Main(m)) }
 
 const (
 	host     = "iqn.1993-08.org.debian:01:host-a"
-	patience = 60 * time.Second
+	patience = 2 * time.Minute
 	diskSize = 8 << 20
 )
 
@@ -172,7 +172,7 @@ func output(t *testing.T, program string, args ...string) string {
 // both is output, and what the program has said on standard error.
 func both(t *testing.T, program string, args ...string) (out, told string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*patience) // some build
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	var said bytes.Buffer

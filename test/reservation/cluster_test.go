@@ -192,7 +192,7 @@ func TestArbitrationAtTheSameMoment(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-			case <-time.After(20 * time.Second):
+			case <-time.After(2 * time.Minute):
 				t.Fatal("they wait for each other")
 			}
 		}
