@@ -160,7 +160,7 @@ func (p *Provisioner) breakable(lun string) (*unit, error) {
 // powerOn has the unit be as a disk is after a loss of power: it holds what it was
 // told to keep, and tells all initiators.
 func (u *unit) powerOn() error {
-	u.watch.saving.Wait()
+	u.watch.awaitSaved()
 	u.breaker.store.Mend()
 	if err := u.device.Trust(); err != nil {
 		return err

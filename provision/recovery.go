@@ -166,7 +166,7 @@ func (c *change) renewUnit(ctx context.Context, u *unit) {
 	} else if f, ok := u.base.(interface{ Forget() error }); ok {
 		_ = f.Forget() // what is read then may be newer than what the disk has
 	}
-	u.watch.saving.Wait()
+	u.watch.awaitSaved()
 	u.closed.Store(true)
 	pending, err := u.inTime(u.close)
 	if pending != nil {
@@ -199,7 +199,7 @@ func (u *unit) reportLoss(err error) {
 	}
 	u.log.WithError(err).Errorf("a flush of the LUN has failed: what was written since %s may be lost. It refuses to write until you say that you know: isantarget lun recover %s --accept-loss",
 		since.Format(time.DateTime), u.config.Name)
-	u.watch.saving.Go(func() { u.keepLoss(&lossRecord{Since: since, Found: time.Now(), Cause: err.Error()}) })
+	u.watch.save(func() { u.keepLoss(&lossRecord{Since: since, Found: time.Now(), Cause: err.Error()}) })
 }
 
 // noteLoss keeps in mind that the store went away with writes that were not flushed.

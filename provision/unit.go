@@ -147,7 +147,7 @@ func (u *unit) shut() error {
 	}
 	u.device.Close()
 	err := errors.Join(u.sync(), u.close())
-	u.watch.saving.Wait()
+	u.watch.awaitSaved()
 	return err
 }
 

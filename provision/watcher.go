@@ -20,13 +20,38 @@ const (
 
 // A watch is what the watcher knows of a unit. It outlives the unit.
 type watch struct {
-	saving sync.WaitGroup // records that are being written
-
 	mu        sync.Mutex
-	looking   bool      // a look is under way; it may hang
-	displaced bool      // the path of the image does not lead to it
-	next      time.Time // not before then
+	saving    chan struct{} // closed when all records are written that were to be; nil: there were none
+	looking   bool          // a look is under way; it may hang
+	displaced bool          // the path of the image does not lead to it
+	next      time.Time     // not before then
 	pause     time.Duration
+}
+
+// save has a record written by write, after those before it, and does not wait.
+func (w *watch) save(write func()) {
+	done := make(chan struct{})
+	w.mu.Lock()
+	before := w.saving
+	w.saving = done
+	w.mu.Unlock()
+	go func() {
+		defer close(done)
+		if before != nil {
+			<-before
+		}
+		write()
+	}()
+}
+
+// awaitSaved waits until the records are written that were to be before. More may come meanwhile.
+func (w *watch) awaitSaved() {
+	w.mu.Lock()
+	saving := w.saving
+	w.mu.Unlock()
+	if saving != nil {
+		<-saving
+	}
 }
 
 func (w *watch) inherit(old *watch) {
