@@ -40,7 +40,7 @@ func TestPingWithoutAnswer_RFC7143_11_18_1(t *testing.T) {
 // dropped, and only he (11.19).
 func TestKeepAlive_RFC7143_11_19(t *testing.T) {
 	t.Parallel() // it waits
-	d := serve(t, "[limits]\nnop-interval = \"1s\"\nnop-timeout = \"1s\"\n"+standard)
+	d := serve(t, "[limits]\nnop-interval = \"1s\"\nnop-timeout = \"8s\"\n"+standard)
 	p := ready(t, d, normal(nil))
 	for len(p.Pings) < 2 {
 		if err := p.Pump(); err != nil {
@@ -54,7 +54,22 @@ func TestKeepAlive_RFC7143_11_19(t *testing.T) {
 	}
 	dead := ready(t, d, normal(func(l *initiator.Login) { l.InitiatorName = bob }))
 	dead.IgnorePings = true
-	for {
+	gone, living := make(chan struct{}), make(chan error, 1)
+	go func() { // the living one is asked, answers, and does not notice
+		for {
+			select {
+			case <-gone:
+				living <- nil
+				return
+			default:
+			}
+			if err := p.Pump(); err != nil {
+				living <- err
+				return
+			}
+		}
+	}()
+	for len(dead.Pings) < 4 {
 		err := dead.Pump()
 		if initiator.IsClosed(err) {
 			break
@@ -62,10 +77,13 @@ func TestKeepAlive_RFC7143_11_19(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.alive() // the living one does not notice
-		if len(dead.Pings) > 3 {
-			t.Fatal("the target goes on asking a peer that does not answer")
-		}
+	}
+	close(gone)
+	if err := <-living; err != nil {
+		t.Fatalf("the peer that answers: %v", err)
+	}
+	if len(dead.Pings) > 3 {
+		t.Error("the target goes on asking a peer that does not answer")
 	}
 	if len(dead.Pings) == 0 {
 		t.Error("dropped without being asked")
@@ -76,10 +94,10 @@ func TestKeepAlive_RFC7143_11_19(t *testing.T) {
 // A peer in the middle of its own requests lives, even if it answers no ping (11.19).
 func TestKeepAliveOfBusyPeer_RFC7143_11_19(t *testing.T) {
 	t.Parallel() // it waits
-	d := serve(t, "[limits]\nnop-interval = \"1s\"\nnop-timeout = \"1s\"\n"+standard)
+	d := serve(t, "[limits]\nnop-interval = \"1s\"\nnop-timeout = \"5s\"\n"+standard)
 	p := ready(t, d, normal(nil))
 	p.IgnorePings = true
-	for end := time.Now().Add(2500 * time.Millisecond); time.Now().Before(end); {
+	for end := time.Now().Add(7 * time.Second); time.Now().Before(end); {
 		p.good(initiator.Command{CDB: testUnitReady()})
 		time.Sleep(10 * time.Millisecond)
 	}

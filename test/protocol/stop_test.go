@@ -12,7 +12,7 @@ import (
 // A daemon that is told to stop asks each session to log out, finishes what is under
 // way, lets nobody in any more, and ends once they have (11.9.1).
 func TestStop_RFC7143_11_9_1(t *testing.T) {
-	d := serve(t, standard)
+	d := serve(t, "[limits]\ndrain-timeout = \"1m\"\n"+standard)
 	p := ready(t, d, offer("MaxConnections=2", "ImmediateData=No"))
 	q := ready(t, d, normal(func(l *initiator.Login) { l.InitiatorName = bob }))
 	held := p.hold()

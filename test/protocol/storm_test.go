@@ -197,7 +197,7 @@ func TestFloodWithoutReading(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, err := initiator.Dial(d.Address(), initiator.Options{ReadBuffer: 4096, Timeout: time.Second})
+			c, err := initiator.Dial(d.Address(), initiator.Options{ReadBuffer: 4096})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -205,6 +205,7 @@ func TestFloodWithoutReading(t *testing.T) {
 			if err := c.Login(normal(nil)); err != nil {
 				t.Fatal(err)
 			}
+			c.Timeout = time.Second
 			var sent int
 			for n := uint32(0); n < 200000 && sent < 128<<20; n++ {
 				var p initiator.PDU
