@@ -24,8 +24,8 @@ type Runner struct {
 	URLs    []string      // the unit's URL, and a second path to it where there is one
 	Options []string      // further options of the tool
 	LogDir  string        // the tool's raw output goes here, a file a run
-	Suite   time.Duration // bound of a suite's run; 0: 90 s
-	Test    time.Duration // bound of one test run alone; 0: 20 s
+	Suite   time.Duration // bound of a suite's run
+	Test    time.Duration // bound of one test run alone
 
 	// Alive tells whether the target accepts connections.
 	Alive func() bool
@@ -56,7 +56,7 @@ func NewRunner(dir string) (*Runner, error) {
 	if err := os.Mkdir(logs, 0o700); err != nil {
 		return nil, err
 	}
-	return &Runner{LogDir: logs, Suite: 90 * time.Second, Test: 20 * time.Second, shim: shim}, nil
+	return &Runner{LogDir: logs, Suite: 4 * time.Minute, Test: time.Minute, shim: shim}, nil
 }
 
 // List returns the names, Suite.Test, of every test of the tool's family ALL, in its order.

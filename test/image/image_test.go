@@ -194,8 +194,8 @@ func serves(t *testing.T, image Stage, dir, target string, variables ...string) 
 		if err != nil {
 			t.Errorf("on SIGTERM: %v, want exit status 0", err)
 		}
-	case <-time.After(30 * time.Second):
-		t.Error("still there 30 s after SIGTERM")
+	case <-time.After(2 * time.Minute):
+		t.Error("still there two minutes after SIGTERM")
 	}
 	uid, _, err := image.User()
 	if err != nil {
@@ -235,12 +235,12 @@ func program(t *testing.T, image Stage, dir string, args []string) *exec.Cmd {
 func healthy(t *testing.T, image Stage, dir string, health []string) error {
 	var out []byte
 	var err error
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		if out, err = program(t, image, dir, health).CombinedOutput(); err == nil {
 			return nil
 		}
 	}
-	return errors.Join(errors.New("not healthy within 30 s: "+string(out)), err)
+	return errors.Join(errors.New("not healthy within two minutes: "+string(out)), err)
 }
 
 // moveData writes a block through a session and reads it back through another.
@@ -282,13 +282,13 @@ func login(address, target string) (*initiator.Connection, error) {
 
 // awaitLogin tries to log in until it works.
 func awaitLogin(address, target string) (err error) {
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		var c *initiator.Connection
 		if c, err = login(address, target); err == nil {
 			return c.Close()
 		}
 	}
-	return fmt.Errorf("no login within 30 s: %w", err)
+	return fmt.Errorf("no login within two minutes: %w", err)
 }
 
 // tellsMetrics asks for the metrics as Prometheus does. The connection is made here, since this thread alone is in the
@@ -299,7 +299,7 @@ func tellsMetrics(address string) error {
 		return err
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(2 * time.Minute))
 	secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // a certificate that it has made itself
 	r, err := http.NewRequest("GET", "https://"+address+"/metrics", nil)
 	if err != nil {

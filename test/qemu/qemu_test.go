@@ -22,10 +22,10 @@ const mib = 1 << 20
 
 func TestMain(m *testing.M) { os.Exit(daemon.Main(m)) }
 
-// tool runs a program to its end, within a minute, and returns what it printed on both streams.
+// tool runs a program to its end, within three minutes, and returns what it printed on both streams.
 func tool(t *testing.T, name string, args ...string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -33,7 +33,7 @@ func tool(t *testing.T, name string, args ...string) (string, error) {
 	cmd.WaitDelay = 5 * time.Second
 	out, err := cmd.CombinedOutput()
 	if ctx.Err() != nil {
-		t.Fatalf("%s %s: no end within a minute\n%s", name, strings.Join(args, " "), out)
+		t.Fatalf("%s %s: no end within three minutes\n%s", name, strings.Join(args, " "), out)
 	}
 	return string(out), err
 }
