@@ -238,7 +238,7 @@ func TestRefusedReload(t *testing.T) {
 		"this is not TOML": "san.toml:1: ",
 		r.text(own, rule{bob, []string{"new"}}) + "[[lun]]\nname = \"none\"\npath = \"none.img\"\n":            "none.img",
 		r.text(own, rule{bob, []string{"new"}}) + "[[portal-group]]\ntag = 2\nlisten = [\"192.0.2.1:3260\"]\n": "this host has no address 192.0.2.1",
-		strings.Replace(r.text(own), `"5s"`, `"6s"`, 1):                                                        "limits cannot change",
+		strings.Replace(r.text(own), `"1m"`, `"2m"`, 1):                                                        "limits cannot change",
 	} {
 		r.write(text)
 		status, printed := r.command("reload")

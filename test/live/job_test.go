@@ -10,13 +10,16 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/isantarget/isantarget/internal/loopdevice"
 	"github.com/isantarget/isantarget/job"
 	"github.com/isantarget/isantarget/test/daemon"
 )
 
 // slowFolder is a file system that cannot allocate what is not written (ext4 without
-// extents), so that a fixed image takes as long as its zeros.
+// extents), so that a fixed image takes as long as its zeros: long, for each MiB goes down
+// to the disk, in blocks of 1024 bytes.
 func slowFolder(t *testing.T) string {
 	t.Helper()
 	disk := filepath.Join(t.TempDir(), "disk")
@@ -24,7 +27,11 @@ func slowFolder(t *testing.T) string {
 		t.Fatal(err)
 	}
 	device := loopdevice.New(t, loopdevice.Options{File: disk})
-	return loopdevice.Format(t, device, "ext4", "-O", "^extent,^64bit,^has_journal", "-E", "lazy_itable_init=1")
+	folder := loopdevice.Format(t, device, "ext4", "-b", "1024", "-O", "^extent,^64bit,^has_journal", "-E", "lazy_itable_init=1")
+	if err := unix.Mount("", folder, "", unix.MS_REMOUNT|unix.MS_SYNCHRONOUS, ""); err != nil {
+		t.Fatal(err)
+	}
+	return folder
 }
 
 // used are the bytes that the files of a file system take.

@@ -51,6 +51,9 @@ func probe(c *initiator.Connection, stop <-chan struct{}) (took []time.Duration,
 }
 
 func p99(took []time.Duration) time.Duration {
+	if len(took) == 0 {
+		return 0
+	}
 	slices.Sort(took)
 	return took[len(took)*99/100]
 }
@@ -78,7 +81,7 @@ func TestHundredChangesUnderIO(t *testing.T) {
 	}
 	quiet := measure(func() {
 		rounds := w.rounds.Load()
-		eventually(t, "work goes on", func() bool { return w.rounds.Load() > rounds+200 })
+		eventually(t, "work goes on", func() bool { return w.rounds.Load() > rounds+20 })
 	})
 	edit := func(b admin.Batch) {
 		t.Helper()

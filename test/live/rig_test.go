@@ -74,7 +74,7 @@ func (r *rig) write(text string) {
 // text is a configuration with the rules, and the LUNs that they name.
 func (r *rig) text(rules ...rule) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "state = \"state\"\nlimits = { drain-timeout = \"2s\", hang-bound = \"5s\" }\n")
+	fmt.Fprintf(&b, "state = \"state\"\nlimits = { drain-timeout = \"2s\", hang-bound = \"1m\", nop-interval = \"1h\" }\n")
 	fmt.Fprintf(&b, "[[portal-group]]\ntag = 1\nlisten = [\"127.0.0.1:%d\"]\n", r.port)
 	seen := map[string]bool{}
 	for _, one := range rules {
@@ -176,7 +176,7 @@ func pattern(lba uint32, round int) []byte {
 // eventually waits until done is true.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !done(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); !done(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("in vain: %s", what)
 		}
