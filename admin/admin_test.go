@@ -109,6 +109,9 @@ func (f *fake) Allocation(_ context.Context, lun string, cells int) (provision.A
 func (f *fake) Defragment(lun string) (job.Status, error) {
 	return job.Status{ID: "4"}, f.call("defragment %s", lun)
 }
+func (f *fake) Verify(lun, rate string) (job.Status, error) {
+	return job.Status{ID: "6"}, f.call("verify %s %s", lun, rate)
+}
 func (f *fake) Grow(lun, size string) (job.Status, error) {
 	return job.Status{ID: "3"}, f.call("grow %s %s", lun, size)
 }
@@ -248,6 +251,10 @@ func TestClientAndServer(t *testing.T) {
 		if check(err); shrunk.ID != "5" {
 			t.Errorf("shrinking is job %+v", shrunk)
 		}
+		verified, err := c.Verify(ctx, "a b", "1MiB")
+		if check(err); verified.ID != "6" {
+			t.Errorf("verifying is job %+v", verified)
+		}
 		jobs, err := c.Jobs(ctx)
 		if check(err); len(jobs) != 1 || jobs[0].ID != "1" {
 			t.Errorf("jobs %+v", jobs)
@@ -261,7 +268,7 @@ func TestClientAndServer(t *testing.T) {
 		if check(err); len(change.Changes) != 1 {
 			t.Errorf("change %+v", change)
 		}
-		want := "sessions,logout 65535,luns,access a/b c 3 standby,stores,faults a,set faults a [\"torn\" \"error=EIO on=read\"],set faults a [],recover a to serve the image that is there now,reservations ,clear ä,lun a b,defragment a b,grow a b +1GiB,shrink a b 1GiB true,jobs,job a/1,cancel 2,reload"
+		want := "sessions,logout 65535,luns,access a/b c 3 standby,stores,faults a,set faults a [\"torn\" \"error=EIO on=read\"],set faults a [],recover a to serve the image that is there now,reservations ,clear ä,lun a b,defragment a b,grow a b +1GiB,shrink a b 1GiB true,verify a b 1MiB,jobs,job a/1,cancel 2,reload"
 		if got := strings.Join(f.calls, ","); got != want {
 			t.Errorf("calls\n%s\nwant\n%s", got, want)
 		}

@@ -148,6 +148,13 @@ func (c *Client) Defragment(ctx context.Context, lun string) (s job.Status, err 
 	return s, err
 }
 
+// Verify begins to read all that is allocated of a LUN, at rate bytes of a second at most
+// ("50MiB"); empty: nothing bounds it. What it answers is the job.
+func (c *Client) Verify(ctx context.Context, lun, rate string) (s job.Status, err error) {
+	err = c.do(ctx, http.MethodPost, "/luns/"+url.PathEscape(lun)+"/verify", pace{rate}, &s)
+	return s, err
+}
+
 // Grow begins to make a LUN bigger: to a size, by one ("+10GiB"), or, if it is empty, to
 // that of what lies below. What it answers is the job.
 func (c *Client) Grow(ctx context.Context, lun, size string) (s job.Status, err error) {

@@ -34,6 +34,7 @@ func (s *Server) table() map[string]route {
 		"POST /luns/{lun}/recover":                s.recover,
 		"GET /luns/{lun}/faults":                  s.faults,
 		"PUT /luns/{lun}/faults":                  s.setFaults,
+		"POST /luns/{lun}/verify":                 s.verify,
 		"GET /stores":                             func(*http.Request) (any, error) { return s.daemon.Stores() },
 		"GET /snapshots":                          func(*http.Request) (any, error) { return s.daemon.Snapshots("") },
 		"POST /snapshots":                         s.takeSnapshots,
@@ -209,6 +210,19 @@ func (s *Server) shrink(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return s.daemon.Shrink(r.PathValue("lun"), want.Size, want.AllowDataLoss)
+}
+
+// A pace is the body of a request for a verification.
+type pace struct {
+	Rate string `json:"rate,omitempty"` // bytes of a second at most
+}
+
+func (s *Server) verify(r *http.Request) (any, error) {
+	var want pace
+	if err := decode(r, &want); err != nil {
+		return nil, err
+	}
+	return s.daemon.Verify(r.PathValue("lun"), want.Rate)
 }
 
 func (s *Server) reservations(r *http.Request) (any, error) {

@@ -62,6 +62,7 @@ type Daemon interface {
 	Grow(lun, size string) (job.Status, error)
 	Shrink(lun, size string, lossAllowed bool) (job.Status, error)
 	Defragment(lun string) (job.Status, error)
+	Verify(lun, rate string) (job.Status, error)
 	Jobs() []job.Status
 	Job(id string) (job.Status, error)
 	CancelJob(id string) error

@@ -127,3 +127,12 @@ type Read struct {
 type BatchReader interface {
 	TryReadBatch(reads []Read)
 }
+
+// An Uncacher can have the host drop what it has cached of a range, so that what is read
+// next comes from the device. What was not written to the device yet stays: nothing is
+// lost, and a read returns what it did before.
+//
+// Without it what is read may come out of a cache.
+type Uncacher interface {
+	UncacheAt(off, length int64)
+}

@@ -175,6 +175,16 @@ func (m *Medium) TryReadBatch(reads []Read) {
 	}
 }
 
+// UncacheAt has what is read next of a range come from the device, as far as the store
+// can; see Uncacher. A medium that has lost something (see Lost) keeps what is cached: it
+// may be the only copy.
+func (m *Medium) UncacheAt(off, length int64) {
+	u, ok := m.store.(Uncacher)
+	if ok && m.Lost() == nil && within(off, length, m.store.Geometry().Size) && length > 0 {
+		u.UncacheAt(off, length)
+	}
+}
+
 // WriteAt writes all of p at off and returns len(p), or fails. The medium
 // neither changes nor keeps p. The write is durable after the next Sync.
 func (m *Medium) WriteAt(p []byte, off int64) (int, error) {

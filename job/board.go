@@ -66,6 +66,7 @@ type Board struct {
 // A Job is one operation.
 type Job struct {
 	id, kind, object string
+	beside           bool
 	began            time.Time
 	progress         Progress
 	cancel           context.CancelCauseFunc
@@ -81,9 +82,20 @@ type Job struct {
 // Start begins a job. It fails with a *BusyError while another one is at work on
 // object, and when the board is closed or full.
 func (b *Board) Start(kind, object string, work Work) (*Job, error) {
+	return b.start(&Job{kind: kind, object: object}, work)
+}
+
+// StartBeside is Start for a job that only looks at object, and gives way to those that
+// work on it: it keeps none of them away, and none of them keeps it. Of those that look,
+// too, there is one at a time.
+func (b *Board) StartBeside(kind, object string, work Work) (*Job, error) {
+	return b.start(&Job{kind: kind, object: object, beside: true}, work)
+}
+
+func (b *Board) start(j *Job, work Work) (*Job, error) {
 	ctx, cancel := context.WithCancelCause(context.Background())
-	j := &Job{kind: kind, object: object, began: time.Now(), cancel: cancel, ended: make(chan struct{}), state: Running}
-	j.progress.Phase(kind, 0)
+	j.began, j.cancel, j.ended, j.state = time.Now(), cancel, make(chan struct{}), Running
+	j.progress.Phase(j.kind, 0)
 	if err := b.enter(j); err != nil {
 		cancel(err)
 		return nil, err
@@ -112,7 +124,7 @@ func (b *Board) enter(j *Job) error {
 	running := 0
 	for _, other := range b.jobs {
 		if s := other.Status(); !s.State.Final() {
-			if running++; s.Object == j.object {
+			if running++; s.Object == j.object && other.beside == j.beside {
 				return &BusyError{s}
 			}
 		}
@@ -220,7 +232,12 @@ func (b *Board) Find(id string) *Job {
 
 // Of is the job that is at work on object; nil: none is.
 func (b *Board) Of(object string) *Job {
-	return b.first(func(j *Job) bool { return j.object == object && !j.final() })
+	return b.first(func(j *Job) bool { return j.object == object && !j.beside && !j.final() })
+}
+
+// Beside is the job that looks at object; nil: none does. See StartBeside.
+func (b *Board) Beside(object string) *Job {
+	return b.first(func(j *Job) bool { return j.object == object && j.beside && !j.final() })
 }
 
 func (b *Board) first(is func(*Job) bool) *Job {

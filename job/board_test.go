@@ -91,6 +91,34 @@ func TestOneOfAnObject(t *testing.T) {
 	})
 }
 
+// Who only looks at an object is beside the one that works on it, and alone of its like.
+func TestBeside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b Board
+		works := start(t, &b, "a", untilCancelled)
+		looks, err := b.StartBeside("look", "a", untilCancelled)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var busy *BusyError
+		if _, err := b.StartBeside("look", "a", untilCancelled); !errors.As(err, &busy) || busy.Job.ID != looks.ID() {
+			t.Errorf("a second one that looks: %v", err)
+		}
+		if b.Of("a") != works || b.Beside("a") != looks || b.Beside("b") != nil {
+			t.Error("the jobs are not found")
+		}
+		works.Cancel()
+		<-works.Ended()
+		if b.Of("a") != nil {
+			t.Error("who looks passes for one who works")
+		}
+		b.Close()
+		if s := looks.Status(); s.State != Cancelled {
+			t.Errorf("after Close: %+v", s)
+		}
+	})
+}
+
 // A job goes on when whoever started it is gone; Run takes it along.
 func TestRunEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

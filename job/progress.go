@@ -1,7 +1,9 @@
 package job
 
 import (
+	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 )
@@ -25,6 +27,38 @@ type Progress struct {
 	sampled   int64   // done at that time
 	rate      float64 // bytes a second
 	rated     bool
+
+	unreadable []Unreadable
+}
+
+// MaxUnreadable is how many ranges that cannot be read are told of one by one.
+const MaxUnreadable = 64
+
+// An Unreadable is a range of blocks that cannot be read.
+type Unreadable struct {
+	LBA    int64  `json:"lba"` // of the first block
+	Blocks int64  `json:"blocks"`
+	Error  string `json:"error"`
+}
+
+// String says it for a person.
+func (u Unreadable) String() string {
+	if u.Blocks == 1 {
+		return fmt.Sprintf("block %d cannot be read: %s", u.LBA, u.Error)
+	}
+	return fmt.Sprintf("%d blocks from %d cannot be read: %s", u.Blocks, u.LBA, u.Error)
+}
+
+// Unreadable tells of one. It is false if there are MaxUnreadable already, and this one is
+// not kept.
+func (p *Progress) Unreadable(u Unreadable) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.unreadable) >= MaxUnreadable {
+		return false
+	}
+	p.unreadable = append(p.unreadable, u)
+	return true
 }
 
 // Phase begins a part of the work, of total bytes; 0: not known.
@@ -84,6 +118,7 @@ func (p *Progress) tell(s *Status) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.Phase, s.Done, s.Total, s.Left = p.phase, p.done, p.total, -1
+	s.Unreadable = slices.Clone(p.unreadable)
 	if s.State.Final() {
 		if took := s.Ended.Sub(s.Began); took > 0 {
 			s.Rate = int64(float64(p.all) / took.Seconds())

@@ -14,6 +14,7 @@ import (
 	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/configs"
 	"github.com/isantarget/isantarget/iscsi"
+	"github.com/isantarget/isantarget/job"
 	"github.com/isantarget/isantarget/scsi"
 	"github.com/isantarget/isantarget/scsi/spc"
 	"github.com/isantarget/isantarget/state"
@@ -407,15 +408,18 @@ func (u *unit) gone(err error) *unit {
 // endJob cancels what is at work on a LUN whose store is about to be closed, and waits
 // for the end of it; but not for ever: the store is closed under one that hangs.
 func (c *change) endJob(lun string) {
-	j := c.jobs.Of(lun)
-	if j == nil {
-		return
+	bound := time.After(limitsOf(c.plan.Config).HangBound)
+	jobs := slices.DeleteFunc([]*job.Job{c.jobs.Of(lun), c.jobs.Beside(lun)}, func(j *job.Job) bool { return j == nil })
+	for _, j := range jobs {
+		j.Cancel()
 	}
-	j.Cancel()
-	select {
-	case <-j.Ended():
-	case <-time.After(limitsOf(c.plan.Config).HangBound):
-		c.log.WithField("lun", lun).Errorf("job %s still hangs in the LUN, whose store is closed now", j.ID())
+	for _, j := range jobs {
+		select {
+		case <-j.Ended():
+		case <-bound:
+			c.log.WithField("lun", lun).Errorf("job %s still hangs in the LUN, whose store is closed now", j.ID())
+			return
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -55,7 +56,7 @@ func (p *Provisioner) LUN(name string) (LUNDetail, error) {
 	}
 	d := u.detail(&p.questions)
 	d.Maps, d.Sessions = r.usersOf(name)
-	if j := p.jobs.Of(name); j != nil {
+	if j := cmp.Or(p.jobs.Of(name), p.jobs.Beside(name)); j != nil {
 		s := j.Status()
 		d.Job = &s
 	} else if s, ok := u.sanitizing(); ok {

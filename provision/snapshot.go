@@ -50,10 +50,8 @@ func (r *running) answering(u *unit) error {
 
 // idle refuses a LUN on whose snapshots a job is at work.
 func (p *Provisioner) idle(lun string) error {
-	for _, s := range p.jobs.List() {
-		if !s.State.Final() && s.Object == lun {
-			return &job.BusyError{Job: s}
-		}
+	if j := p.jobs.Of(lun); j != nil {
+		return &job.BusyError{Job: j.Status()}
 	}
 	return nil
 }

@@ -21,3 +21,6 @@ func (s *Store) Vanished() error {
 // Forget drops the device from the page cache: what is read afterwards is what it has.
 // It is for a device whose sync has failed, before it is opened anew.
 func (s *Store) Forget() error { return s.descriptor.Forget() }
+
+// UncacheAt implements backstore.Uncacher.
+func (s *Store) UncacheAt(off, length int64) { s.descriptor.UncacheAt(off, length) }

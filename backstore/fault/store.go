@@ -362,6 +362,13 @@ func (s *Store) TryReadAt(p []byte, off int64) (int, error) {
 	return s.tryReader.TryReadAt(p, off)
 }
 
+// UncacheAt implements backstore.Uncacher.
+func (s *Store) UncacheAt(off, length int64) {
+	if u, ok := s.below.(backstore.Uncacher); ok {
+		u.UncacheAt(off, length)
+	}
+}
+
 // WriteAt implements io.WriterAt.
 func (s *Store) WriteAt(p []byte, off int64) (int, error) {
 	if !s.meets(Write) && !s.cache.on() {

@@ -333,35 +333,12 @@ func TestCopyAt_UnreadableSource(t *testing.T) {
 	if err := from.Sync(); err != nil {
 		t.Fatal(err)
 	}
-	spoil(t, disk, marker)
+	loopdevice.Spoil(t, disk, marker)
 	forget(t, path, at)
 	err := backstore.Bind(to).CopyAt(0, backstore.Bind(from), 0, 2*at)
 	var e *backstore.Error
 	if !errors.As(err, &e) || e.Op != "copy from" || e.Offset > at || e.Offset+e.Length <= at || !errors.Is(err, unix.EIO) {
 		t.Fatalf("a copy of what cannot be read: %#v, %v", e, err)
-	}
-}
-
-// spoil changes a byte of block where it stands on disk.
-func spoil(t *testing.T, disk string, block []byte) {
-	t.Helper()
-	f, err := os.OpenFile(disk, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = f.Close() }()
-	p := make([]byte, len(block))
-	for off := int64(0); ; off += int64(len(p)) {
-		if _, err := f.ReadAt(p, off); err != nil {
-			t.Fatalf("looking for the block on the disk: %v", err)
-		}
-		if bytes.Equal(p, block) {
-			_, err := f.WriteAt([]byte{^p[0]}, off)
-			if err = errors.Join(err, f.Sync()); err != nil {
-				t.Fatal(err)
-			}
-			return
-		}
 	}
 }
 

@@ -60,3 +60,6 @@ func (s *Store) Vanished() error {
 // Forget drops the image from the page cache: what is read afterwards is what the disk
 // has. It is for an image whose sync has failed, before it is opened anew.
 func (s *Store) Forget() error { return s.descriptor.Forget() }
+
+// UncacheAt implements backstore.Uncacher.
+func (s *Store) UncacheAt(off, length int64) { s.descriptor.UncacheAt(off, length) }

@@ -83,6 +83,14 @@ func (o *Overlay) Vanished() error { return o.image.Vanished() }
 // Forget drops the image from the page cache, as of file.Store.
 func (o *Overlay) Forget() error { return o.image.Forget() }
 
+// UncacheAt implements backstore.Uncacher.
+func (o *Overlay) UncacheAt(off, length int64) {
+	o.top.UncacheAt(off, length)
+	if n := min(length, o.base.Geometry().Size-off); n > 0 { // the image may have grown since
+		o.base.UncacheAt(off, n)
+	}
+}
+
 // Preallocate has the image take space ahead of sequential writes, as of file.Store.
 func (o *Overlay) Preallocate(may func(space backstore.Space, bytes int64) bool) {
 	o.image.Preallocate(may)

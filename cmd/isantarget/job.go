@@ -87,6 +87,9 @@ func showJob(c *cli.Context, client *admin.Client) error {
 	if !s.Ended.IsZero() {
 		lines = append(lines, [2]string{"ended", s.Ended.Local().Format(time.DateTime)})
 	}
+	for _, u := range s.Unreadable {
+		lines = append(lines, [2]string{"unreadable", u.String()})
+	}
 	return printFacts(c, append(lines, [2]string{"result", s.Result}, [2]string{"error", s.Error}))
 }
 
@@ -130,9 +133,16 @@ func follow(c *cli.Context, client *admin.Client, id string) error {
 	}
 	if c.Bool("json") {
 		err = printJSON(c, s)
+	} else {
+		for _, u := range s.Unreadable {
+			fmt.Fprintln(c.App.Writer, u)
+		}
 	}
 	switch {
 	case s.State != job.Done:
+		if s.Result != "" && !c.Bool("json") {
+			fmt.Fprintln(c.App.Writer, s.Result)
+		}
 		return errors.New(s.Kind + " of " + s.Object + ": " + s.Error)
 	case s.Result != "" && !c.Bool("json"):
 		_, err = fmt.Fprintln(c.App.Writer, s.Result)

@@ -29,7 +29,7 @@ func lunCommand() *cli.Command {
 			Flags:  listFlags(),
 			Action: ask([]string{"NAME", "GROUP", "STATE"}, setAccessState),
 		},
-		lunShowCommand(), growCommand(), shrinkCommand(), defragmentCommand(), recoverCommand(), faultCommand())
+		lunShowCommand(), growCommand(), shrinkCommand(), defragmentCommand(), verifyCommand(), recoverCommand(), faultCommand())
 }
 
 func growCommand() *cli.Command {

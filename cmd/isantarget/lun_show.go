@@ -96,3 +96,18 @@ func defragmentCommand() *cli.Command {
 		}),
 	}
 }
+
+func verifyCommand() *cli.Command {
+	return &cli.Command{
+		Name: "verify", Usage: "read all that is allocated of a LUN, to find what cannot be read", ArgsUsage: "NAME",
+		Description: "While initiators use it, which go before: it rests as long as it reads. Nothing is changed. What\n" +
+			"is read comes from the disk, not out of the memory of the host. In the end it says how much was\n" +
+			"read, and each range of blocks that cannot be; the status is 0 if there is none.",
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "rate", Usage: "read at most `SIZE` a second (50MiB)"},
+		}, jobFlags()...),
+		Action: ask([]string{"NAME"}, func(c *cli.Context, client *admin.Client) error {
+			return begin(c, client, func() (job.Status, error) { return client.Verify(c.Context, c.Args().First(), c.String("rate")) })
+		}),
+	}
+}

@@ -383,18 +383,23 @@ func testImage(t *testing.T, r *rig, b *tab) {
 	if image, err := os.Stat(filepath.Join(r.dir, "tank", "attic.img")); err != nil || image.Size() != 2<<20 {
 		t.Errorf("the image is %+v, %v", image, err)
 	}
-	b.act("#/luns/attic", "defragment", "attic")
-	b.submit()
-	b.closed()
 	var last job.Status
-	eventually(t, "the end of the job", func() bool {
-		jobs, err := r.Jobs(t.Context())
-		if err != nil || len(jobs) == 0 {
-			t.Fatalf("the jobs are %+v, %v", jobs, err)
+	for _, kind := range []string{"verify", "defragment"} {
+		b.act("#/luns/attic", kind, "attic")
+		b.submit()
+		b.closed()
+		eventually(t, "the end of the job", func() bool {
+			jobs, err := r.Jobs(t.Context())
+			if err != nil || len(jobs) == 0 {
+				t.Fatalf("the jobs are %+v, %v", jobs, err)
+			}
+			last = jobs[len(jobs)-1]
+			return last.Kind == kind && last.State.Final()
+		})
+		if kind == "verify" && (last.State != job.Done || !strings.Contains(last.Result, "were read")) {
+			t.Errorf("the job is %+v", last)
 		}
-		last = jobs[len(jobs)-1]
-		return last.Kind == "defragment" && last.State.Final()
-	})
+	}
 	if !strings.Contains(last.Result, "lies in 1 extents") && !strings.Contains(last.Error, "only ext4 and XFS") {
 		t.Errorf("the job is %+v", last)
 	}

@@ -46,6 +46,12 @@ func removed(device uint64) bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
+// UncacheAt implements backstore.Uncacher. Pages that are dirty stay in the page cache, and
+// their write back begins.
+func (d *Descriptor) UncacheAt(off, length int64) {
+	_ = d.Control(func(fd int) error { return unix.Fadvise(fd, off, length, unix.FADV_DONTNEED) })
+}
+
 // Forget writes back what it can, and drops the file from the page cache: what is read
 // afterwards is what the device has. It is for a file whose sync has failed: what could
 // not be written is still in the cache, and passes for clean.

@@ -86,6 +86,14 @@ export const actions = {
       return `The image of LUN ${name} is moved: job ${job.id}.`;
     },
   }),
+  verify: (name) => open({
+    title: `Verify ${name}`, label: "Verify",
+    text: html`<p>All that is allocated of it is read from the disk, while initiators use it, which go before. Nothing is changed. The job tells what cannot be read.</p>`,
+    act: async () => {
+      const job = await post(`/luns/${part(name)}/verify`, {});
+      return `LUN ${name} is read: job ${job.id}.`;
+    },
+  }),
   recover: (name, what) => {
     const [label, text] = recoveries[what];
     open({

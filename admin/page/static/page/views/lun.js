@@ -45,7 +45,7 @@ function picture(d) {
   const m = state.map && state.map.name === d.name ? state.map : null;
   const share = d.allocated >= 0 ? percent(d.allocated, d.size) : "";
   return html`<section class="card picture" aria-labelledby="picture"><div class="cardhead"><h2 id="picture">What is allocated</h2>
-    <p class="dim">${d.allocated >= 0 ? html`<b>${bytes(d.allocated)}</b> of ${bytes(d.size)}, ${share}${d.shared > 0 ? `; up to ${bytes(d.shared)} of it shared with others` : ""}` : "its store does not tell"}</p>${fits(d) ? html`<div class="actions">${button("shrink", "Shrink", { name: d.name, kind: "small" })}${button("defragment", "Defragment", { name: d.name, kind: "small" })}</div>` : ""}</div>
+    <p class="dim">${d.allocated >= 0 ? html`<b>${bytes(d.allocated)}</b> of ${bytes(d.size)}, ${share}${d.shared > 0 ? `; up to ${bytes(d.shared)} of it shared with others` : ""}` : "its store does not tell"}</p><div class="actions">${button("verify", "Verify", { name: d.name, kind: "small" })}${fits(d) ? html`${button("shrink", "Shrink", { name: d.name, kind: "small" })}${button("defragment", "Defragment", { name: d.name, kind: "small" })}` : ""}</div></div>
     ${bar(`${share} of the LUN is allocated`, [d.size && d.allocated > 0 ? d.allocated / d.size : 0, "images"])}
     <canvas class="cells" data-keep data-key="cells-${d.name}" data-map="${d.name}" role="img" aria-label="The map is being drawn"></canvas>
     <p class="maplabel dim"><span>block 0</span><span data-keep class="pointed" aria-hidden="true"></span><span>${bytes(d.size)}</span></p>
