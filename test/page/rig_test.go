@@ -54,7 +54,7 @@ func start(t *testing.T) *rig {
 	for name, text := range map[string]string{
 		"write": writeToken, "read": readToken,
 		"san.toml": fmt.Sprintf(`state = "state"
-limits = { drain-timeout = "2s" }
+limits = { drain-timeout = "2s", nop-interval = "1h" }
 [admin]
 listen = "127.0.0.1:%d"
 [[admin.token]]
