@@ -12,7 +12,7 @@
 // atomic additions as one command. So counts are exact, but a moment behind the answers.
 // Nothing is sampled, nothing allocated, and no lock taken.
 //
-// What is counted stands in a Row (one kind of command of a logical unit), in the Unit
-// (the phases, by direction) and in two Flows (session and target). All numbers only
-// grow.
+// What is counted stands in a Row (one kind of command of a logical unit) and in two Flows
+// (session and target), each with histograms of the whole time and of the phases. What a
+// logical unit (a Unit) has done is what its Rows have counted. All numbers only grow.
 package meter

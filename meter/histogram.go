@@ -25,16 +25,17 @@ func bucketOf(d time.Duration) int {
 	return min(bits.Len64(uint64(d-1))-firstBits, Buckets-1)
 }
 
+// phaseBuckets is how many buckets the histogram of a phase has: every second one. The
+// bounds of the first 11 are Bound(0), Bound(2) and so on, and the last takes any time.
+const phaseBuckets = (Buckets + 2) / 2
+
+// phaseBucketOf is the bucket of a phase that takes d.
+func phaseBucketOf(d time.Duration) int { return (bucketOf(d) + 1) / 2 }
+
 // buckets count times by how long they are.
 type buckets [Buckets]atomic.Uint64
 
-// A histogram knows how long they are together as well.
-type histogram struct {
-	buckets buckets
-	sum     atomic.Int64 // nanoseconds
-}
-
-// Times is what a histogram has counted.
+// Times are how long commands took: how many of them by bucket, and all together.
 type Times struct {
 	Buckets [Buckets]uint64
 	Sum     time.Duration
@@ -49,17 +50,9 @@ func (t Times) Count() (n uint64) {
 }
 
 // Add adds what o has counted.
-func (t *Times) Add(o Times) {
+func (t *Times) Add(o *Times) {
 	for i, b := range o.Buckets {
 		t.Buckets[i] += b
 	}
 	t.Sum += o.Sum
-}
-
-func (h *histogram) times() (t Times) {
-	for i := range h.buckets {
-		t.Buckets[i] = h.buckets[i].Load()
-	}
-	t.Sum = time.Duration(h.sum.Load())
-	return t
 }

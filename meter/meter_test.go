@@ -75,7 +75,7 @@ func TestTally(t *testing.T) {
 				if j%100 == 0 {
 					o = 3
 				}
-				tally.Add(Account{Unit: u, Row: rows[(i+j)%len(rows)], Session: &sessions[i], Target: &target, All: &all}, &w, 512, o)
+				tally.Add(Account{Row: rows[(i+j)%len(rows)], Session: &sessions[i], Target: &target, All: &all}, &w, 512, o)
 				if j%7 == 0 {
 					tally.Add(Account{Session: &sessions[i], Target: &target, All: &all}, &w, 0, 5) // no unit has seen it
 				}
@@ -93,10 +93,20 @@ func TestTally(t *testing.T) {
 	const unseen = writers * ((rounds + 6) / 7)
 	var sum FlowCount
 	for i := range sessions {
-		sum.Add(sessions[i].Count())
+		one := sessions[i].Count()
+		sum.Add(&one)
 	}
-	if sum != target.Count() || sum != all.Count() {
-		t.Errorf("sessions %+v\ntarget %+v\nall %+v", sum, target.Count(), all.Count())
+	if sum != target.Count() {
+		t.Errorf("sessions %+v\ntarget %+v", sum, target.Count())
+	}
+	bare := sum // the phases of all have a sum only
+	for d := range bare.By {
+		for p := range bare.By[d].Phases {
+			bare.By[d].Phases[p].Buckets = [Buckets]uint64{}
+		}
+	}
+	if bare != all.Count() {
+		t.Errorf("sessions %+v\nall %+v", bare, all.Count())
 	}
 	c := u.Count()
 	flow := c.Flow()
@@ -104,6 +114,9 @@ func TestTally(t *testing.T) {
 	for _, r := range c.Rows {
 		if r.Duration.Count() != each || r.Bytes != each*512 {
 			t.Errorf("%s: %d commands, %d bytes; want %d and %d", r.Name, r.Duration.Count(), r.Bytes, each, each*512)
+		}
+		if r.Errors != r.Failures.Count() {
+			t.Errorf("%s: %d errors, %d failures", r.Name, r.Errors, r.Failures.Count())
 		}
 	}
 	if flow.Failures[3] != writers*rounds/100 || sum.Failures[5] != unseen || flow.Failures[5] != 0 {
@@ -113,21 +126,71 @@ func TestTally(t *testing.T) {
 		t.Errorf("%d others, want %d", n, each+unseen)
 	}
 	for d := range flow.By {
-		for p := range flow.By[d].Spent {
-			if n := c.Phases[d][p].Count(); n != flow.By[d].Duration.Count() {
+		for p := range flow.By[d].Phases {
+			if n := flow.By[d].Phases[p].Count(); n != flow.By[d].Duration.Count() {
 				t.Errorf("%v: %d times in phase %v of %d commands", Direction(d), n, Phase(p), flow.By[d].Duration.Count())
+			}
+			if n := sum.By[d].Phases[p].Count(); n != sum.By[d].Duration.Count() {
+				t.Errorf("%v: sessions have %d times in phase %v of %d commands", Direction(d), n, Phase(p), sum.By[d].Duration.Count())
 			}
 		}
 	}
-	if of := flow.By[Read]; of.Spent[Queue]+of.Spent[Store] != of.Duration.Sum || of.Spent[Network] != 0 || of.Duration.Sum == 0 {
+	if of := flow.By[Read]; of.Spent(Queue)+of.Spent(Store) != of.Duration.Sum || of.Spent(Network) != 0 || of.Duration.Sum == 0 {
 		t.Errorf("%+v", of)
+	}
+}
+
+// Each phase is counted in the bucket with the next bound that phases have, in the session,
+// the target and the row alike.
+func TestPhaseBuckets(t *testing.T) {
+	for i := range Buckets {
+		d := time.Hour
+		if i < Buckets-1 {
+			d = Bound(i)
+		}
+		want := min(i+i%2, Buckets-1) // the bounds of phases are Bound(0), Bound(2) ...
+		var w Stopwatch
+		w.Start(0)
+		w.Lap(Store, Moment(d))
+		u := NewUnit()
+		var session, target, all Flow
+		var tally Tally
+		tally.Add(Account{Row: u.Row("WRITE (10)", Write), Session: &session, Target: &target, All: &all}, &w, 0, Good)
+		tally.Publish()
+		unit := u.Count()
+		for name, c := range map[string]FlowCount{"row": unit.Flow(), "session": session.Count(), "target": target.Count()} {
+			of := c.By[Write].Phases
+			if of[Store].Buckets[want] != 1 || of[Store].Count() != 1 || of[Store].Sum != d {
+				t.Errorf("%s: %v in the store is %+v; want bucket %d", name, d, of[Store], want)
+			}
+			if of[Queue].Buckets[0] != 1 || of[Network].Buckets[0] != 1 {
+				t.Errorf("%s: no time in the queue is %+v, in the network %+v", name, of[Queue], of[Network])
+			}
+		}
+	}
+}
+
+// A row that no command has used is not told, and takes no memory to count in.
+func TestRowsThatAreNotUsed(t *testing.T) {
+	u := NewUnit()
+	idle := u.Row("FORMAT UNIT", Other)
+	var session, target, all Flow
+	var tally Tally
+	var w Stopwatch
+	tally.Add(Account{Row: u.Row("INQUIRY", Other), Session: &session, Target: &target, All: &all}, &w, 36, Good)
+	tally.Publish()
+	if c := u.Count(); len(c.Rows) != 1 || c.Rows[0].Name != "INQUIRY" {
+		t.Errorf("%+v", c.Rows)
+	}
+	if idle.counts.Load() != nil {
+		t.Error("a row that is not used has memory to count in")
 	}
 }
 
 func TestTallyAllocatesNothing(t *testing.T) {
 	u := NewUnit()
 	var session, target, all Flow
-	a := Account{Unit: u, Row: u.Row("READ (10)", Read), Session: &session, Target: &target, All: &all}
+	a := Account{Row: u.Row("READ (10)", Read), Session: &session, Target: &target, All: &all}
 	var tally Tally
 	n := testing.AllocsPerRun(100, func() {
 		var w Stopwatch
@@ -147,7 +210,7 @@ func BenchmarkBatchOf32(b *testing.B)    { benchmark(b, 32) }
 func benchmark(b *testing.B, batch int) {
 	u := NewUnit()
 	var session, target, all Flow
-	a := Account{Unit: u, Row: u.Row("READ (10)", Read), Session: &session, Target: &target, All: &all}
+	a := Account{Row: u.Row("READ (10)", Read), Session: &session, Target: &target, All: &all}
 	var tally Tally
 	var w Stopwatch
 	w.Start(0)

@@ -11,10 +11,10 @@ type Tally struct {
 	parts [Directions]part
 }
 
-// An Account is where a command is counted. Unit and Row are nil of a command that no
-// logical unit has seen.
+// An Account is where a command is counted. Row is nil of a command that no logical unit
+// has seen. Of All the phases have a sum only: nobody asks it for more, and every
+// processor writes to it.
 type Account struct {
-	Unit    *Unit
 	Row     *Row
 	Session *Flow
 	Target  *Flow
@@ -37,21 +37,18 @@ type marks struct {
 	buckets [Buckets]uint32
 }
 
-func (m *marks) add(d time.Duration) {
-	i := bucketOf(d)
-	m.hit |= 1 << i
-	m.buckets[i]++
+func (m *marks) add(bucket int) {
+	m.hit |= 1 << bucket
+	m.buckets[bucket]++
 }
 
-// publish adds the marks to histograms, and clears them.
-func (m *marks) publish(to ...*buckets) {
-	for ; m.hit != 0; m.hit &= m.hit - 1 {
-		i := bits.TrailingZeros32(m.hit)
-		for _, h := range to {
-			h[i].Add(uint64(m.buckets[i]))
-		}
-		m.buckets[i] = 0
-	}
+// take takes the first bucket that is not empty, and how many there are in it. There is one.
+func (m *marks) take() (bucket int, n uint64) {
+	bucket = bits.TrailingZeros32(m.hit)
+	n = uint64(m.buckets[bucket])
+	m.hit &= m.hit - 1
+	m.buckets[bucket] = 0
+	return bucket, n
 }
 
 // Add counts a command that has ended by o, with bytes of data over the network. It
@@ -70,9 +67,9 @@ func (t *Tally) Add(a Account, w *Stopwatch, bytes int, o Outcome) {
 	p.bytes += uint64(bytes)
 	for i := range p.phases {
 		p.spent[i] += w.spent[i]
-		p.phases[i].add(w.spent[i])
+		p.phases[i].add(phaseBucketOf(w.spent[i]))
 	}
-	p.total.add(w.total())
+	p.total.add(bucketOf(w.total()))
 	if o != Good {
 		a.fail(d, o)
 	}
@@ -81,7 +78,7 @@ func (t *Tally) Add(a Account, w *Stopwatch, bytes int, o Outcome) {
 // fail counts an error at once: it is rare.
 func (a *Account) fail(d Direction, o Outcome) {
 	if a.Row != nil {
-		a.Row.fail(o)
+		a.Row.made().fail(o)
 	}
 	for _, f := range [...]*Flow{a.Session, a.Target, a.All} {
 		f.by[d].errors.Add(1)
@@ -100,30 +97,32 @@ func (t *Tally) Publish() {
 
 func (p *part) publish(d Direction) {
 	a := &p.account
-	session, target, all := &a.Session.by[d], &a.Target.by[d], &a.All.by[d]
-	for _, s := range [...]*stream{session, target, all} {
+	list := [...]*stream{&a.All.by[d], &a.Session.by[d], &a.Target.by[d], nil}
+	all := list[:3]
+	if a.Row != nil {
+		list[3] = &a.Row.made().stream
+		all = list[:]
+	}
+	for _, s := range all {
 		if p.bytes > 0 {
 			s.bytes.Add(p.bytes)
 		}
 		for i, spent := range p.spent {
-			s.spent[i].Add(int64(spent))
+			s.phases[i].sum.Add(int64(spent))
 		}
 	}
-	if a.Row == nil {
-		p.total.publish(&session.buckets, &target.buckets, &all.buckets)
-		for i := range p.phases {
-			p.phases[i].publish()
+	for p.total.hit != 0 {
+		bucket, n := p.total.take()
+		for _, s := range all {
+			s.buckets[bucket].Add(n)
 		}
-	} else {
-		if p.bytes > 0 {
-			a.Row.bytes.Add(p.bytes)
-		}
-		a.Row.duration.sum.Add(int64(p.spent[Queue] + p.spent[Store] + p.spent[Network]))
-		p.total.publish(&session.buckets, &target.buckets, &all.buckets, &a.Row.duration.buckets)
-		for i := range p.phases {
-			h := &a.Unit.phases[d][i]
-			h.sum.Add(int64(p.spent[i]))
-			p.phases[i].publish(&h.buckets)
+	}
+	for i := range p.phases {
+		for p.phases[i].hit != 0 {
+			bucket, n := p.phases[i].take()
+			for _, s := range all[1:] {
+				s.phases[i].buckets[bucket].Add(n)
+			}
 		}
 	}
 	p.account, p.count, p.bytes, p.spent = Account{}, 0, 0, [Phases]time.Duration{}

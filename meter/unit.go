@@ -9,8 +9,6 @@ import (
 // A Unit counts what a logical unit does. It may outlive the unit: one that takes the
 // place of another goes on counting where that has ended.
 type Unit struct {
-	phases [Directions][Phases]histogram
-
 	mu   sync.Mutex // not taken by what counts
 	rows map[string]*Row
 }
@@ -33,21 +31,15 @@ func (u *Unit) Row(name string, d Direction) *Row {
 
 // UnitCount is what a Unit has counted.
 type UnitCount struct {
-	Rows   []RowCount // of commands that have come, by name
-	Phases [Directions][Phases]Times
+	Rows []RowCount // of commands that have come, by name
 }
 
 // Count is what has been counted until now.
 func (u *Unit) Count() UnitCount {
 	var c UnitCount
 	for _, r := range u.list() {
-		if one := r.count(); one.Duration.Count() > 0 {
+		if one, there := r.count(); there {
 			c.Rows = append(c.Rows, one)
-		}
-	}
-	for d := range u.phases {
-		for p := range u.phases[d] {
-			c.Phases[d][p] = u.phases[d][p].times()
 		}
 	}
 	return c
@@ -64,18 +56,11 @@ func (u *Unit) list() []*Row {
 }
 
 // Flow is what the rows have counted, by direction.
-func (c UnitCount) Flow() (f FlowCount) {
-	for _, r := range c.Rows {
-		one := &f.By[r.Direction]
-		one.Bytes += r.Bytes
-		one.Duration.Add(r.Duration)
-		one.Errors += r.Failures.Count()
+func (c *UnitCount) Flow() (f FlowCount) {
+	for i := range c.Rows {
+		r := &c.Rows[i]
+		f.By[r.Direction].Add(&r.StreamCount)
 		f.Failures.Add(r.Failures)
-	}
-	for d := range c.Phases {
-		for p := range c.Phases[d] {
-			f.By[d].Spent[p] = c.Phases[d][p].Sum
-		}
 	}
 	return f
 }

@@ -8,4 +8,5 @@
 // LUN and command of its table, by target, and by session, of which there are no more than
 // the limits allow. Sessions of initiators whose name nobody vouches for (a target that is
 // open to all) are in the numbers of their target alone, and those of a session end with it.
+// Of more sessions than 128 the histograms tell counts and sums, and no buckets.
 package metrics

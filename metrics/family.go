@@ -35,7 +35,7 @@ func newFlowFamilies(of string, labels ...string) flowFamilies {
 		bytes:    family(of+"_data_bytes_total", "Data that went over the network.", with("direction")...),
 		errors:   family(of+"_command_errors_total", "Commands that did not end with GOOD, by status and sense key.", with("status", "sense_key")...),
 		duration: family(of+"_command_duration_seconds", "From the arrival of a command until the socket had its answer.", with("direction")...),
-		phase:    family(of+"_phase_seconds_total", "Time of commands: in the queue, in the store, and waiting for the initiator.", with("direction", "phase")...),
+		phase:    family(of+"_phase_duration_seconds", "Parts of that time: in the queue, in the store, and waiting for the initiator.", with("direction", "phase")...),
 		open:     family(of+"_open_commands", "Commands that have come and not ended yet.", labels...),
 	}
 }
@@ -50,7 +50,7 @@ func newFamilies() families {
 		lunBytes:       family("lun_data_bytes_total", "Data that went over the network.", "lun", "command", "direction"),
 		lunErrors:      family("lun_command_errors_total", "Commands that did not end with GOOD, by status and sense key.", "lun", "command", "status", "sense_key"),
 		lunDuration:    family("lun_command_duration_seconds", "From the arrival of a command until the socket had its answer.", "lun", "command", "direction"),
-		lunPhase:       family("lun_phase_duration_seconds", "Parts of that time: in the queue, in the store, and waiting for the initiator.", "lun", "direction", "phase"),
+		lunPhase:       family("lun_phase_duration_seconds", "Parts of that time: in the queue, in the store, and waiting for the initiator.", "lun", "command", "direction", "phase"),
 		lunOpen:        family("lun_open_commands", "Commands in the task set.", "lun"),
 		lunSize:        family("lun_size_bytes", "The capacity that initiators see; 0 while there is no medium.", "lun"),
 		lunAllocated:   family("lun_allocated_bytes", "What the image takes of its file system.", "lun"),

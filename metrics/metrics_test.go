@@ -3,6 +3,7 @@ package metrics
 import (
 	"errors"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -27,7 +28,7 @@ func (f fake) Meters() (provision.Meters, error) {
 		var w meter.Stopwatch
 		w.Start(0)
 		w.Lap(meter.Store, 100_000)
-		tally.Add(meter.Account{Unit: u, Row: r, Session: &session, Target: &node, All: &all}, &w, 512, meter.Outcome(i))
+		tally.Add(meter.Account{Row: r, Session: &session, Target: &node, All: &all}, &w, 512, meter.Outcome(i))
 	}
 	tally.Publish()
 	return provision.Meters{
@@ -107,6 +108,13 @@ func TestScrape(t *testing.T) {
 		`isantarget_lun_command_duration_seconds_sum{command="READ (10)",direction="read",lun="vm1"} 0.0001`,
 		`isantarget_lun_command_errors_total{command="INQUIRY",lun="vm1",sense_key="RECOVERED ERROR",status="CHECK CONDITION"} 1`,
 		`isantarget_session_commands_total{direction="read",initiator="iqn.2026-11.org.example:known",target="iqn.2026-11.org.example:a",tsih="1"} 1`,
+		`isantarget_lun_phase_duration_seconds_bucket{command="READ (10)",direction="read",lun="vm1",phase="store",le="0.000131072"} 1`,
+		`isantarget_lun_phase_duration_seconds_bucket{command="READ (10)",direction="read",lun="vm1",phase="store",le="3.2768e-05"} 0`,
+		`isantarget_lun_phase_duration_seconds_sum{command="INQUIRY",direction="other",lun="vm1",phase="store"} 0.0001`,
+		`isantarget_target_phase_duration_seconds_bucket{direction="write",phase="store",target="iqn.2026-11.org.example:a",le="0.000131072"} 1`,
+		`isantarget_target_phase_duration_seconds_bucket{direction="write",phase="queue",target="iqn.2026-11.org.example:a",le="8.192e-06"} 1`,
+		`isantarget_session_phase_duration_seconds_bucket{direction="read",initiator="iqn.2026-11.org.example:known",phase="store",target="iqn.2026-11.org.example:a",tsih="1",le="3.2768e-05"} 0`,
+		`isantarget_session_phase_duration_seconds_sum{direction="read",initiator="iqn.2026-11.org.example:known",phase="store",target="iqn.2026-11.org.example:a",tsih="1"} 0.0001`,
 		`isantarget_lun_paths{lun="vm1",state="standby"} 2`,
 		`isantarget_lun_reservation_info{holder="iqn.a",kind="WRITE EXCLUSIVE",lun="vm1"} 1`,
 		`isantarget_lun_reservation_info{holder="",kind="EXCLUSIVE ACCESS, ALL REGISTRANTS",lun="vm2"} 1`,
@@ -127,6 +135,45 @@ func TestScrape(t *testing.T) {
 	if !strings.Contains(text, "\ngo_goroutines ") || !strings.Contains(text, "\nprocess_resident_memory_bytes ") {
 		t.Error("the scrape does not tell of the process")
 	}
+}
+
+// TestScrape_ManySessions: up to as many as allowed, sessions have all their buckets told; of more
+// there are counts and sums.
+func TestScrape_ManySessions(t *testing.T) {
+	for _, sessions := range []int{detailed, detailed + 1} {
+		text := scraped(t, New(crowd{sessions: sessions}, func() map[string]uint64 { return nil }))
+		if n := strings.Count(text, "\nisantarget_session_phase_duration_seconds_sum{"); n != sessions*meter.Directions*meter.Phases {
+			t.Errorf("%d sessions have %d sums of phases", sessions, n)
+		}
+		want := 0
+		if sessions <= detailed {
+			want = sessions
+		}
+		for family, each := range map[string]int{"phase": meter.Phases, "command": 1} {
+			line := regexp.MustCompile(`\nisantarget_session_` + family + `_duration_seconds_bucket{direction="read",[^}]*,le="0.000131072"} 1\b`)
+			if n := len(line.FindAllString(text, -1)); n != want*each {
+				t.Errorf("of %d sessions %d buckets of the %s are told, want %d", sessions, n, family, want*each)
+			}
+		}
+		t.Logf("%d sessions are %d KiB of text, %d lines", sessions, len(text)>>10, strings.Count(text, "\n"))
+	}
+}
+
+// A crowd has many sessions, all of them known.
+type crowd struct {
+	fake
+	sessions int
+}
+
+func (c crowd) Meters() (provision.Meters, error) {
+	m, err := c.fake.Meters()
+	one := m.Sessions[0]
+	m.Sessions = nil
+	for i := range c.sessions {
+		one.TSIH = uint16(i + 1)
+		m.Sessions = append(m.Sessions, one)
+	}
+	return m, err
 }
 
 // TestScrape_NothingIsServed: a daemon that starts or stops answers all the same.

@@ -72,7 +72,8 @@ func (p *Provisioner) Counters() (LoadStatus, error) {
 	}
 	for _, l := range r.plan.LUNs {
 		lu := r.units[l.Name].lu
-		s.LUNs = append(s.LUNs, LUNLoad{Name: l.Name, Load: loadOf(lu.Count().Flow(), lu.Open())})
+		count := lu.Count()
+		s.LUNs = append(s.LUNs, LUNLoad{Name: l.Name, Load: loadOf(count.Flow(), lu.Open())})
 	}
 	open, all := map[string]int{}, 0
 	for _, x := range r.entity.Sessions() {
@@ -115,7 +116,7 @@ func loadOf(c meter.FlowCount, open int) Load {
 func streamLoadOf(c *meter.StreamCount) StreamLoad {
 	return StreamLoad{
 		Operations: c.Duration.Count(), Bytes: c.Bytes, Errors: c.Errors,
-		Queue: int64(c.Spent[meter.Queue]), Store: int64(c.Spent[meter.Store]), Network: int64(c.Spent[meter.Network]),
+		Queue: int64(c.Spent(meter.Queue)), Store: int64(c.Spent(meter.Store)), Network: int64(c.Spent(meter.Network)),
 		Durations: c.Duration.Buckets[:],
 	}
 }

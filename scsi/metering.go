@@ -22,15 +22,15 @@ func (lu *LogicalUnit) Open() int {
 	return lu.tasks.count
 }
 
-// Meter is where c is counted when its answer is out: nil and nil if no unit has seen it.
-func (c *Command) Meter() (*meter.Unit, *meter.Row) {
+// Meter is where c is counted when its answer is out: nil if no unit has seen it.
+func (c *Command) Meter() *meter.Row {
 	switch {
 	case c.unit == nil:
-		return nil, nil
+		return nil
 	case c.operation == nil:
-		return c.unit.meter, c.unit.odd
+		return c.unit.odd
 	}
-	return c.unit.meter, c.operation.row
+	return c.operation.row
 }
 
 // The outcomes beside CHECK CONDITION, which are those from 1 on, by sense key.

@@ -25,8 +25,7 @@ func (q *transmitQueue) count(n int) {
 // count adds t, which has ended, to a tally.
 func (t *task) count(tally *meter.Tally) {
 	s := t.session
-	a := meter.Account{Session: &s.flow, Target: &s.node.flow, All: &s.entity.flow}
-	a.Unit, a.Row = t.Meter()
+	a := meter.Account{Row: t.Meter(), Session: &s.flow, Target: &s.node.flow, All: &s.entity.flow}
 	tally.Add(a, &t.Watch, t.moved(), t.Outcome())
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -249,6 +250,9 @@ func TestMetrics(t *testing.T) {
 		{2, "isantarget_lun_command_errors_total", []string{"lun=quick", "command=TEST UNIT READY", "sense_key=UNIT ATTENTION"}},
 		{3, "isantarget_lun_command_errors_total", []string{"lun=quick", "command=WRITE (10)", "status=RESERVATION CONFLICT"}},
 		{15, "isantarget_lun_phase_duration_seconds", []string{"lun=quick", "direction=read", "phase=store"}},
+		{13, "isantarget_lun_phase_duration_seconds", []string{"lun=quick", "command=WRITE (10)", "phase=queue"}},
+		{13, "isantarget_target_phase_duration_seconds", []string{"target=" + metricsOne, "direction=write", "phase=network"}},
+		{10, "isantarget_session_phase_duration_seconds", append(one, "direction=write", "phase=store")},
 		{10, "isantarget_session_commands_total", append(one, "direction=write")},
 		{15, "isantarget_session_commands_total", append(one, "direction=read")},
 		{7*8192 + 7*512, "isantarget_session_data_bytes_total", append(one, "direction=read")},
@@ -276,41 +280,149 @@ func TestMetrics(t *testing.T) {
 	d.measureNames()
 }
 
-// measurePhases: a slow store is told as the store's time, a slow reader as the network's.
+// phaseDelay is in no bucket of a phase whose bound is below it: they are 134 ms and 537 ms.
+const phaseDelay = 300 * time.Millisecond
+
+// A place is where the phases of a command are counted: its row, its target, its session.
+type place struct {
+	of     string // as in isantarget_OF_phase_duration_seconds
+	labels []string
+}
+
+func placesOf(lun, command, direction string) []place {
+	with := "direction=" + direction
+	return []place{
+		{"lun", []string{"lun=" + lun, "command=" + command, with}},
+		{"target", []string{"target=" + metricsOne, with}},
+		{"session", []string{"target=" + metricsOne, "initiator=" + initiatorNamed("one"), with}},
+	}
+}
+
+// waited is how long commands of a place were in a phase together, and how many of them longer
+// than the bound below phaseDelay.
+func (p place) waited(all map[string]*dto.MetricFamily, phase string) (seconds float64, long uint64) {
+	labels := append(slices.Clone(p.labels), "phase="+phase)
+	f := all["isantarget_"+p.of+"_phase_duration_seconds"]
+	seconds, _ = value(f, false, labels...)
+	for _, m := range f.GetMetric() {
+		one := &dto.MetricFamily{Metric: []*dto.Metric{m}}
+		if _, there := value(one, true, labels...); !there {
+			continue
+		}
+		short := uint64(0)
+		for _, b := range m.Histogram.GetBucket() {
+			if b.GetUpperBound() < phaseDelay.Seconds() {
+				short = max(short, b.GetCumulativeCount())
+			}
+		}
+		long += m.Histogram.GetSampleCount() - short
+	}
+	return seconds, long
+}
+
+// Who has waited: the commands together, or one of them alone.
+const (
+	together = false
+	alone    = true
+)
+
+// waits judges that what do does has made commands wait for phaseDelay in a phase, and that this
+// is told of each place. What do starts is counted when it returns.
+func (d *measured) waits(phase string, places []place, one bool, do func()) {
+	t := d.t
+	t.Helper()
+	_, before := d.scrape()
+	do()
+	_, after := d.scrape()
+	for _, p := range places {
+		s, long := p.waited(after, phase)
+		s0, long0 := p.waited(before, phase)
+		if s-s0 < phaseDelay.Seconds() || one && long == long0 {
+			t.Errorf("%s %q: %v s more in phase %s, %d commands that took long; want %v", p.of, p.labels, s-s0, phase, long-long0, phaseDelay)
+		}
+		whole := "isantarget_" + p.of + "_command_duration_seconds"
+		sum, _ := value(after["isantarget_"+p.of+"_phase_duration_seconds"], false, p.labels...)
+		if total, _ := value(after[whole], false, p.labels...); math.Abs(sum-total) > 1e-6 {
+			t.Errorf("%s %q: %v s in all, %v s in the phases", p.of, p.labels, total, sum)
+		}
+	}
+}
+
+// measurePhases: a slow store is told as the store's time, a slow initiator as the network's, and
+// what waits behind another command as the queue's; of the command, the target and the session.
 func (d *measured) measurePhases(c *initiator.Connection) {
 	t := d.t
-	const delay = 300 * time.Millisecond
-	seconds := func(lun, direction, phase string) float64 {
-		_, all := d.scrape()
-		v, _ := value(all["isantarget_lun_phase_duration_seconds"], false, "lun="+lun, "direction="+direction, "phase="+phase)
-		return v
-	}
-	d.do(c, initiator.Command{LUN: initiator.LUN(1), CDB: cdb10(0x28, 0, 1), Read: 512})
-	d.await(1, "isantarget_lun_phase_duration_seconds", "lun=slow", "direction=read", "phase=store")
-	if s := seconds("slow", "read", "store"); s < delay.Seconds() {
-		t.Errorf("a read of a store that takes %v took %v s there", delay, s)
-	}
+	d.waits("store", placesOf("slow", "READ (10)", "read"), alone, func() {
+		d.do(c, initiator.Command{LUN: initiator.LUN(1), CDB: cdb10(0x28, 0, 1), Read: 512})
+		d.await(1, "isantarget_lun_phase_duration_seconds", "lun=slow", "command=READ (10)", "phase=store")
+	})
 
 	// More than the sockets take, and who reads is slow.
 	const reads = 32
-	before := seconds("quick", "read", "network")
-	var tasks []*initiator.Task
-	for range reads {
-		task, err := c.Start(initiator.Command{CDB: []byte{0x28, 0, 0, 0, 0, 0, 0, 8, 0, 0}, Read: 1 << 20})
-		if err != nil {
+	d.waits("network", placesOf("quick", "READ (10)", "read"), together, func() {
+		var tasks []*initiator.Task
+		for range reads {
+			tasks = append(tasks, d.start(c, initiator.Command{CDB: []byte{0x28, 0, 0, 0, 0, 0, 0, 8, 0, 0}, Read: 1 << 20}))
+		}
+		for _, task := range tasks {
+			time.Sleep(phaseDelay / 8) // those behind it wait as long
+			d.finish(task)
+		}
+		d.await(15+reads, "isantarget_lun_phase_duration_seconds", "lun=quick", "direction=read", "phase=network")
+	})
+
+	// A write whose data its initiator keeps.
+	d.waits("network", placesOf("slow", "WRITE (16)", "write"), alone, func() {
+		none := 0
+		task := d.start(c, initiator.Command{
+			LUN: initiator.LUN(1), CDB: []byte{0x8a, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0}, Write: make([]byte, 512),
+			ImmediateData: &none, UnsolicitedData: &none, HoldData: true,
+		})
+		if err := task.WaitR2T(1); err != nil {
 			t.Fatal(err)
 		}
-		tasks = append(tasks, task)
-	}
-	for _, task := range tasks {
-		time.Sleep(delay / 8) // those behind it wait as long
-		if r, err := task.Wait(); err != nil || r.Status != 0 {
-			t.Fatalf("%+v, %v", r, err)
+		time.Sleep(phaseDelay)
+		if err := task.Answer(task.R2Ts[0]); err != nil {
+			t.Fatal(err)
 		}
+		d.finish(task)
+		d.await(1, "isantarget_lun_phase_duration_seconds", "lun=slow", "command=WRITE (16)", "phase=network")
+	})
+
+	// An ORDERED write behind a read that hangs in the store.
+	socket := admin.NewClient(filepath.Join(filepath.Dir(d.configFile()), "state", "admin.sock"))
+	defer socket.Close()
+	if err := socket.SetFaults(t.Context(), "slow", []string{"delay=1h on=read"}); err != nil {
+		t.Fatal(err)
 	}
-	d.await(15+reads, "isantarget_lun_phase_duration_seconds", "lun=quick", "direction=read", "phase=network")
-	if s := seconds("quick", "read", "network") - before; s < delay.Seconds() {
-		t.Errorf("reads whose answers were taken one in %v waited %v s for the network", delay/8, s)
+	d.waits("queue", placesOf("slow", "WRITE (10)", "write"), alone, func() {
+		read := d.start(c, initiator.Command{LUN: initiator.LUN(1), CDB: cdb10(0x28, 0, 1), Read: 512})
+		write := d.start(c, initiator.Command{LUN: initiator.LUN(1), CDB: cdb10(0x2a, 0, 1), Write: make([]byte, 512), Attribute: iscsi.AttributeOrdered})
+		d.await(2, "isantarget_lun_open_commands", "lun=slow")
+		time.Sleep(phaseDelay)
+		if err := socket.SetFaults(t.Context(), "slow", nil); err != nil {
+			t.Fatal(err)
+		}
+		d.finish(read, write)
+		d.await(1, "isantarget_lun_phase_duration_seconds", "lun=slow", "command=WRITE (10)", "phase=queue")
+	})
+}
+
+func (d *measured) start(c *initiator.Connection, cmd initiator.Command) *initiator.Task {
+	d.t.Helper()
+	task, err := c.Start(cmd)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return task
+}
+
+func (d *measured) finish(tasks ...*initiator.Task) {
+	d.t.Helper()
+	for _, task := range tasks {
+		if r, err := task.Wait(); err != nil || r.Status != 0 {
+			d.t.Fatalf("%+v, %v", r, err)
+		}
 	}
 }
 
@@ -341,7 +453,7 @@ func (d *measured) measureSessions(c, other *initiator.Connection) {
 	if _, all := d.scrape(); all["isantarget_session_commands_total"] != nil {
 		t.Error("sessions that have ended are told of")
 	}
-	d.await(13, "isantarget_target_commands_total", "target="+metricsOne, "direction=write")
+	d.await(15, "isantarget_target_commands_total", "target="+metricsOne, "direction=write")
 }
 
 // measureJobs: a job that has ended, and one that runs.
