@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
@@ -147,28 +148,41 @@ func (x *examination) capacity() (*capacity, error) {
 	if x.blocks != nil {
 		return x.blocks, nil
 	}
-	var c capacity
 	short, err := x.a.run("READ CAPACITY (10)", []byte{0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0}, nil, 8)
 	if err != nil {
 		return nil, err
 	}
-	if len(short) < 8 {
-		return nil, fmt.Errorf("READ CAPACITY (10): %d bytes of 8", len(short))
-	}
-	c.shortSaid = uint32At(short, 0)
-	c.blocks, c.size = uint64(c.shortSaid)+1, int(uint32At(short, 4))
 	long, err := x.a.run("READ CAPACITY (16)", []byte{0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0}, nil, 32)
 	switch {
 	case err != nil && !answered(err):
 		return nil, err
-	case err == nil && len(long) >= 12:
+	case err != nil:
+		long = nil
+	}
+	c, err := capacityOf(short, long)
+	if err != nil {
+		return nil, err
+	}
+	x.blocks = c
+	return c, nil
+}
+
+// capacityOf reads the parameter data of READ CAPACITY (10) and, where there is any, (16) (SBC-3
+// 5.15, 5.16). What cannot be counted in bytes is refused.
+func capacityOf(short, long []byte) (*capacity, error) {
+	if len(short) < 8 {
+		return nil, fmt.Errorf("READ CAPACITY (10): %d bytes of 8", len(short))
+	}
+	var c capacity
+	c.shortSaid = uint32At(short, 0)
+	c.blocks, c.size = uint64(c.shortSaid)+1, int(uint32At(short, 4))
+	if len(long) >= 12 {
 		c.blocks, c.size, c.long = uint64At(long, 0)+1, int(uint32At(long, 8)), true
 		c.thin, c.zeroes = byteAt(long, 14)&0x80 != 0, byteAt(long, 14)&0x40 != 0
 	}
-	if c.size < 256 || c.size > 1<<16 || c.blocks == 0 || c.blocks > 1<<53 {
+	if c.size < 256 || c.size > 1<<16 || c.blocks == 0 || c.blocks > math.MaxInt64/uint64(c.size) {
 		return nil, fmt.Errorf("READ CAPACITY: %d blocks of %d bytes cannot be", c.blocks, c.size)
 	}
-	x.blocks = &c
 	return &c, nil
 }
 

@@ -49,7 +49,10 @@ func Probe(ctx context.Context, p Place, o Options) (Disk, error) {
 		return d, err
 	}
 	if page, err := x.inquiry(0x83); err == nil {
-		d.Names, _ = identity(page)
+		names, _ := identity(page)
+		for _, name := range names {
+			d.Names = append(d.Names, printable(name))
+		}
 	}
 	if r, err := x.a.reservations(); err == nil {
 		d.Reserved = len(r.keys)

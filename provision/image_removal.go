@@ -45,6 +45,19 @@ func (m removal) record() []byte {
 	return text
 }
 
+// parseRemoval reads the record of a removal. What is none that we write is refused, and nothing
+// is removed by it.
+func parseRemoval(document string, text []byte) (removal, error) {
+	var m removal
+	if err := json.Unmarshal(text, &m); err != nil {
+		return removal{}, fmt.Errorf("the record %s: %w", document, err)
+	}
+	if configs.CheckName("LUN", m.LUN) != nil || m.document() != document || m.Path == "" {
+		return removal{}, fmt.Errorf("the record %s names no LUN and image", document)
+	}
+	return m, nil
+}
+
 // removalOf is that of the image of l, which runs.
 func (p *Provisioner) removalOf(l configs.LUN) removal {
 	m := removal{LUN: l.Name, Path: l.Path}
@@ -106,8 +119,7 @@ func (s *Sides) finishRemovals() {
 		if !isRemoval(name) {
 			continue
 		}
-		var m removal
-		err := json.Unmarshal(documents[name], &m)
+		m, err := parseRemoval(name, documents[name])
 		if err == nil {
 			err = s.finishRemoval(m)
 		}

@@ -29,6 +29,9 @@ type lossRecord struct {
 
 // Error says what may be lost.
 func (r *lossRecord) Error() string {
+	if r.Found.IsZero() {
+		return "what was written may be lost: " + r.Cause
+	}
 	return fmt.Sprintf("what was written from %s to %s may be lost: %s",
 		r.Since.Format(time.DateTime), r.Found.Format(time.DateTime), r.Cause)
 }
@@ -234,18 +237,23 @@ func (u *unit) rememberLoss(accept bool) error {
 	if err != nil || text == nil || u.medium == nil {
 		return err
 	}
-	r := &lossRecord{}
-	if err := json.Unmarshal(text, r); err != nil {
-		return fmt.Errorf("LUN %q: the record of what may be lost: %w", u.config.Name, err)
-	}
 	if accept {
 		if err := u.medium.Sync(); err != nil {
 			return nil // the medium remembers it
 		}
 		return u.forgetLoss(u.keep)
 	}
-	u.device.Distrust(r)
+	u.device.Distrust(lossOf(text))
 	return nil
+}
+
+// lossOf reads the record of a loss. One that cannot be read is still that of a loss.
+func lossOf(text []byte) *lossRecord {
+	r := &lossRecord{}
+	if err := json.Unmarshal(text, r); err != nil {
+		return &lossRecord{Cause: fmt.Sprintf("the record of what may be lost cannot be read: %v", err)}
+	}
+	return r
 }
 
 func (u *unit) forgetLoss(keep *state.Directory) error { return keep.Forget(u.lu.Identity, lossKind) }

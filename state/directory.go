@@ -117,8 +117,8 @@ func (d *Directory) unitRecord(id scsi.Identity, kind string) (string, error) {
 // Serial is the unit serial number of the LUN called name: made at the first
 // call, and the same ever after. It returns when the serial is durable.
 func (d *Directory) Serial(name string) (string, error) {
-	if name == "" || strings.HasPrefix(name, ".") || strings.ContainsRune(name, filepath.Separator) {
-		return "", fmt.Errorf("state: %q cannot name a LUN", name)
+	if err := namesLUN(name); err != nil {
+		return "", err
 	}
 	d.making.Lock()
 	defer d.making.Unlock()
@@ -140,6 +140,14 @@ func (d *Directory) Serial(name string) (string, error) {
 	return serial, nil
 }
 
+// namesLUN says so if name cannot be that of a LUN, for it leads elsewhere.
+func namesLUN(name string) error {
+	if name == "" || strings.HasPrefix(name, ".") || strings.ContainsRune(name, filepath.Separator) {
+		return fmt.Errorf("state: %q cannot name a LUN", name)
+	}
+	return nil
+}
+
 // Knows tells whether the LUN called name was given a serial before.
 func (d *Directory) Knows(name string) bool {
 	_, err := os.Stat(filepath.Join(d.path, "serial", name))
@@ -149,6 +157,9 @@ func (d *Directory) Knows(name string) bool {
 // ForgetSerial ends the identity that the LUN called name had: one that is made under this
 // name later is another disk.
 func (d *Directory) ForgetSerial(name string) error {
+	if err := namesLUN(name); err != nil {
+		return err
+	}
 	d.making.Lock()
 	defer d.making.Unlock()
 	dir := filepath.Join(d.path, "serial")

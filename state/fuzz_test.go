@@ -73,6 +73,9 @@ func FuzzDirectory(f *testing.F) {
 				t.Errorf("saved %q, loaded %q, %v", record, got, err)
 			}
 		}
+		if err := d.ForgetSerial(name); err == nil && d.Knows(name) {
+			t.Errorf("the serial of %q is forgotten, and known", name)
+		}
 		entries, err := os.ReadDir(dir)
 		if err != nil || len(entries) != 1 {
 			t.Errorf("outside of the state directory: %v, %v", entries, err)

@@ -1,7 +1,9 @@
 package file
 
 import (
+	"cmp"
 	"encoding/json"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -44,16 +46,34 @@ func reclaim(fd int, size int64) {
 	if err != nil || n == 0 {
 		return
 	}
-	var ranges [][2]int64
-	if json.Unmarshal(value[:n], &ranges) == nil {
-		for _, r := range ranges {
-			off, end := max(r[0], 0), min(r[0]+r[1], size)
-			if off < end && !punchUnwritten(fd, span{off, end - off}) {
-				return
-			}
+	for _, r := range aheadRanges(value[:n], size) {
+		if !punchUnwritten(fd, r) {
+			return
 		}
 	}
 	_ = unix.Fremovexattr(fd, aheadAttribute)
+}
+
+// aheadRanges are the ranges that a note names, as far as they lie in an image of size bytes, in
+// order and each byte once. What is no note names none, and what is no range is left out.
+func aheadRanges(note []byte, size int64) (all []span) {
+	var ranges [][2]int64
+	if json.Unmarshal(note, &ranges) != nil {
+		return nil
+	}
+	slices.SortFunc(ranges, func(a, b [2]int64) int { return cmp.Compare(a[0], b[0]) })
+	end := int64(0) // of those before
+	for _, r := range ranges {
+		if r[0] < 0 || r[0] >= size || r[1] <= 0 {
+			continue
+		}
+		from, to := max(r[0], end), r[0]+min(r[1], size-r[0])
+		if from < to {
+			all = append(all, span{from, to - from})
+			end = to
+		}
+	}
+	return all
 }
 
 // punchUnwritten makes holes of the space in r that was never written, after what waits
