@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/isantarget/isantarget/configs"
+	"github.com/isantarget/isantarget/internal/loopdevice"
 )
 
 // hang mounts a file system of which nothing is ever answered at a folder, until the test ends.
@@ -50,8 +51,8 @@ func refusedToHang(do func() error) func() error {
 // TestHungFileSystemHoldsUpNobodyElse: where a file system does not answer any more, LUNs can
 // still be looked at, and others be made; snapshots of others are listed and taken.
 func TestHungFileSystemHoldsUpNobodyElse(t *testing.T) {
-	t.Parallel() // it waits
-	dir := t.TempDir()
+	t.Parallel()                                    // it waits
+	dir := loopdevice.FileSystem(t, "ext4", 64<<20) // in memory: a slow disk is no file system that hangs
 	folder := filepath.Join(dir, "hung")
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		t.Fatal(err)

@@ -16,7 +16,7 @@ import (
 )
 
 // completeBound is how long a person waits who has pressed a key.
-const completeBound = 2 * time.Second
+const completeBound = 5 * time.Second
 
 // completing has a command offer what may come next, a line each: the word, a tab, and what it
 // is. The last argument is the word that is begun, and may be empty; the shell takes what fits.
