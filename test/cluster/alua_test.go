@@ -49,7 +49,7 @@ const pathFunctions = `
 number() { sg_vpd --page=di /dev/$1 | sed -n 's/.*Target port group: *0x\([0-9a-f]*\).*/0x\1/p'; }
 # wait_priority DISK PRIORITY: what multipath makes of its access state.
 wait_priority() {
-	local end=$((SECONDS + 60))
+	local end=$((SECONDS + 150))
 	until multipathd show paths format '%d %p' | grep -q "^$1 *$2 *$"; do
 		[ $SECONDS -lt $end ] || die "want priority $2 of $1: $(multipathd show paths format '%d %p %t %o %T')"
 		sleep 0.2
@@ -57,7 +57,7 @@ wait_priority() {
 }
 # through DISK: some more writes go through this path.
 through() {
-	local end=$((SECONDS + 60)) before=$(awk '{ print $7 }' /sys/block/$1/stat)
+	local end=$((SECONDS + 150)) before=$(awk '{ print $7 }' /sys/block/$1/stat)
 	until [ $(awk '{ print $7 }' /sys/block/$1/stat) -gt $((before + 128)) ]; do
 		[ -e /run/fio.status ] && die "fio ended: $(cat /run/fio)"
 		[ $SECONDS -lt $end ] || die "no writes through $1: $(multipathd show topology; tail -30 /run/multipathd.log; dmesg | tail -30)"
@@ -73,7 +73,7 @@ set_states() { sg_stpg --tp="$2" --state="$1" /dev/$second || die "SET TARGET PO
 // content with a non-optimized one it changes nothing that the test has set.
 func asymmetricAccess(t *testing.T, one *guest.Guest) {
 	d := alternatives(t)
-	one.Run(t, time.Minute, nil, "modprobe scsi_dh_alua && echo 1 >/sys/module/scsi_dh_alua/parameters/optimize_stpg || die \"the kernel cannot be told to leave states alone\"")
+	one.Run(t, 4*time.Minute, nil, "modprobe scsi_dh_alua && echo 1 >/sys/module/scsi_dh_alua/parameters/optimize_stpg || die \"the kernel cannot be told to leave states alone\"")
 	a := multipathed(t, one, d, nameOne)
 	a.run(`cat >>/run/functions <<'END'
 %sEND
@@ -106,7 +106,7 @@ func asymmetricAccess(t *testing.T, one *guest.Guest) {
 	a.run("set_states an $two; wait_priority $second 10; through $first")
 	a.run(`[ -e /run/fio.status ] && die "fio ended: $(cat /run/fio)"
 		pkill -INT -x fio # it ends what it is at, and exits with status 128
-		for n in $(seq 300); do [ -e /run/fio.status ] && break; sleep 0.2; done
+		for n in $(seq 600); do [ -e /run/fio.status ] && break; sleep 0.2; done
 		[ "$(cat /run/fio.status)" = 128 ] && grep -q 'err= 0' /run/fio && grep -q 'issued rwts: total=[1-9]' /run/fio || die "fio: $(cat /run/fio.status /run/fio)"
 		multipathd show topology`)
 }

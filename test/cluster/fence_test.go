@@ -42,9 +42,9 @@ func fencing(t *testing.T, one, two *guest.Guest) {
 	}
 	unchanged("now")
 	lacks(t, a.run("pr --in --read-keys"), "0xb2")
-	b.run(`dmesg -C; for n in $(seq 100); do dmesg | grep -q 'reservation conflict' && break; sleep 0.1; done
+	b.run(`dmesg -C; for n in $(seq 600); do dmesg | grep -q 'reservation conflict' && break; sleep 0.1; done
 		pgrep -x fio >/dev/null || die "fio ended: $(tail /run/fio)"
-		[ $n -lt 100 ] || die "no reservation conflict: $(dmesg | tail)"`)
+		[ $n -lt 600 ] || die "no reservation conflict: $(dmesg | tail)"`)
 	unchanged("after the node has tried again")
 	a.write(image, 1, 0xa0) // the other goes on
 	unchanged("after the other has written")
@@ -72,7 +72,7 @@ func areaOf(t *testing.T, image string, offset, length int64) [sha256.Size]byte 
 func changes(t *testing.T, area func() [sha256.Size]byte, when string) {
 	t.Helper()
 	before := area()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if now := area(); !bytes.Equal(now[:], before[:]) {
 			return
 		}

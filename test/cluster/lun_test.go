@@ -57,9 +57,9 @@ func comingAndGoing(t *testing.T, g *guest.Guest) {
 
 	write("first")
 	d.Signal(syscall.SIGHUP)
-	a.run(`new=$(sed -n 2p /run/disks); for n in $(seq 300); do dd if=$new of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null || exit 0; sleep 0.1; done
+	a.run(`new=$(sed -n 2p /run/disks); for n in $(seq 900); do dd if=$new of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null || exit 0; sleep 0.1; done
 		die "the disk that was taken away still answers"`)
 	a.run("fill 245 7")
-	a.run(`: >/run/fio.stop; for n in $(seq 400); do [ -e /run/fio.status ] && break; sleep 0.2; done
+	a.run(`: >/run/fio.stop; for n in $(seq 900); do [ -e /run/fio.status ] && break; sleep 0.2; done
 		[ "$(cat /run/fio.status)" = 0 ] || die "fio: $(cat /run/fio)"`)
 }

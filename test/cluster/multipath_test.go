@@ -50,7 +50,7 @@ paths() { multipathd show paths format '%d %t' | grep -c " $1 *$"; }
 # wait_paths ACTIVE FAILED
 wait_paths() {
 	local n
-	for n in $(seq 300); do
+	for n in $(seq 600); do
 		[ "$(paths active)" = "$1" ] && [ "$(paths failed)" = "$2" ] && return 0
 		sleep 0.2
 	done
@@ -105,7 +105,7 @@ END
 %sEND
 		. /run/functions
 		multipathd -d -s >/run/multipathd.log 2>&1 &
-		for n in $(seq 300); do [ -b $map ] && break; sleep 0.1; done
+		for n in $(seq 900); do [ -b $map ] && break; sleep 0.1; done
 		[ -b $map ] || die "no map: $(cat /run/multipathd.log)"
 		wait_paths 2 0
 		multipathd show topology`, shipped, multipathFunctions)
@@ -137,7 +137,7 @@ func multipath(t *testing.T, one, two *guest.Guest) {
 		a.run("mend; wait_paths 2 0; writing")
 	}
 	operatorMoves(t, socket, a)
-	a.run(`: >/run/fio.stop; for n in $(seq 400); do [ -e /run/fio.status ] && break; sleep 0.2; done
+	a.run(`: >/run/fio.stop; for n in $(seq 900); do [ -e /run/fio.status ] && break; sleep 0.2; done
 		[ "$(cat /run/fio.status)" = 0 ] || die "fio: $(cat /run/fio)"`)
 
 	b.run("pr --out --register --param-sark=0xb2")

@@ -99,7 +99,7 @@ func fenceCounting(t *testing.T, a, b *node, two *guest.Guest, image string) {
 		n, _ := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
 		return n
 	}
-	for deadline := time.Now().Add(time.Minute); counted() < 5; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); counted() < 5; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the second node does not write")
 		}
@@ -115,7 +115,7 @@ func fenceCounting(t *testing.T, a, b *node, two *guest.Guest, image string) {
 	}
 	a.run("pr --out --preempt-abort --param-rk=0xa1 --param-sark=0xb2 --prout-type=5")
 	last := value()
-	if !two.AwaitEnd(2 * time.Minute) { // OCFS2 resets a node that has lost its disk
+	if !two.AwaitEnd(4 * time.Minute) { // OCFS2 resets a node that has lost its disk
 		t.Fatal("the fenced node lives on")
 	}
 	if now := value(); now != last {

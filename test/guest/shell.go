@@ -11,7 +11,7 @@ import (
 )
 
 // commandBound is how long one command of a [Shell] may take.
-const commandBound = 2 * time.Minute
+const commandBound = 4 * time.Minute
 
 // shellLoop is the script that a [Shell] is in the guest. A command runs in a process of its own, so that what it does
 // to variables and directories it does to itself; what it starts in the background stays until the shell ends.

@@ -29,7 +29,7 @@ sg_sanitize --overwrite --zero --count=1 --quick --wait "$(sg "$to")" >/run/sani
 blockdev --flushbufs "$to"
 dd if="$to" bs=1M count=16 iflag=direct 2>/dev/null | cmp -n 16777216 - /dev/zero || die "what was sanitized can be read"
 sg_sanitize --block --quick --early "$(sg "$from")" >/run/sanitize 2>&1 || die "sg_sanitize --block: $(cat /run/sanitize)"
-for n in $(seq 100); do sg_turs "$from" >/dev/null 2>&1 && break; sleep 0.2; done
+for n in $(seq 600); do sg_turs "$from" >/dev/null 2>&1 && break; sleep 0.2; done
 blockdev --flushbufs "$from"
 dd if="$from" bs=1M count=16 iflag=direct 2>/dev/null | cmp -n 16777216 - /dev/zero || die "what was erased can be read"
 iscsiadm -m node -u >/dev/null || die "logout"

@@ -17,7 +17,7 @@ grep -q 'Threshold exponent: 11' /run/lbpv || die "VPD B2h tells no sets of 2^11
 heard sg_logs --page=0xc "$disk" >/run/log || die "log page 0Ch"
 cat /run/log
 [ "$(used)" = 0 ] || die "a new unit has $(used) sets"
-for n in $(seq 100); do
+for n in $(seq 600); do
 	heard sg_modes --page=0x1c,2 --hex "$disk" >/run/modes || die "mode page 1Ch/02h"
 	grep -q ' 80 01 ' /run/modes && break
 	sleep 0.2

@@ -14,7 +14,7 @@ busy=$!
 signal mounted
 await grown
 # the kernel hears of it by a unit attention of the next command, and says so
-for n in $(seq 100); do dmesg | grep -qi 'capacity data has changed' && break; sleep 0.2; done
+for n in $(seq 600); do dmesg | grep -qi 'capacity data has changed' && break; sleep 0.2; done
 dmesg | grep -qi 'capacity data has changed' || die "no unit attention: $(dmesg | tail -20)"
 iscsiadm -m session -R >/dev/null || die "rescan"
 for n in $(seq 100); do [ "$(blockdev --getsize64 "$disk")" = $((256 << 20)) ] && break; sleep 0.1; done

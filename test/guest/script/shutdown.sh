@@ -11,8 +11,12 @@ for n in $(seq 300); do
 	sleep 0.1
 done
 signal writing
+for n in $(seq 900); do
+	grep -qi 'requests logout' /run/iscsid.log && break
+	sleep 0.1
+done
 wait $fio || die "fio: $(cat /run/fio)"
-for n in $(seq 300); do
+for n in $(seq 900); do
 	[ "$(session_states)" = LOGGED_IN ] && break
 	sleep 0.1
 done

@@ -86,7 +86,7 @@ login 127.0.0.1:3260 5
 for disk in $(cat /run/disks); do
 	head -c 64k /dev/urandom | dd of="$disk" bs=4k oflag=direct conv=fsync 2>/dev/null # the memory's as well
 done
-look >/lab/before
+look | sort >/lab/before # sessions that begin at once have their numbers by chance
 iscsiadm -m node -u >/dev/null || die "logout"
 iscsiadm -m node -o delete
 targetcli clearconfig confirm=True >/run/targetcli.out 2>&1 || die "targetcli: $(cat /run/targetcli.out)"
@@ -96,5 +96,5 @@ umount /run/lio
 signal given-up
 await served 300
 login "$PORTAL" 5
-look >/lab/after
+look | sort >/lab/after
 iscsiadm -m node -u >/dev/null || die "logout"
