@@ -112,6 +112,9 @@ func (f *fake) Defragment(lun string) (job.Status, error) {
 func (f *fake) Verify(lun, rate string) (job.Status, error) {
 	return job.Status{ID: "6"}, f.call("verify %s %s", lun, rate)
 }
+func (f *fake) Copy(lun string, c provision.Copying) (job.Status, error) {
+	return job.Status{ID: "7"}, f.call("copy %s@%s %s", lun, c.Snapshot, c.Name)
+}
 func (f *fake) Grow(lun, size string) (job.Status, error) {
 	return job.Status{ID: "3"}, f.call("grow %s %s", lun, size)
 }
@@ -255,6 +258,10 @@ func TestClientAndServer(t *testing.T) {
 		if check(err); verified.ID != "6" {
 			t.Errorf("verifying is job %+v", verified)
 		}
+		copied, err := c.Copy(ctx, "a b", provision.Copying{Name: "c", Snapshot: "noon"})
+		if check(err); copied.ID != "7" {
+			t.Errorf("copying is job %+v", copied)
+		}
 		jobs, err := c.Jobs(ctx)
 		if check(err); len(jobs) != 1 || jobs[0].ID != "1" {
 			t.Errorf("jobs %+v", jobs)
@@ -268,7 +275,7 @@ func TestClientAndServer(t *testing.T) {
 		if check(err); len(change.Changes) != 1 {
 			t.Errorf("change %+v", change)
 		}
-		want := "sessions,logout 65535,luns,access a/b c 3 standby,stores,faults a,set faults a [\"torn\" \"error=EIO on=read\"],set faults a [],recover a to serve the image that is there now,reservations ,clear ä,lun a b,defragment a b,grow a b +1GiB,shrink a b 1GiB true,verify a b 1MiB,jobs,job a/1,cancel 2,reload"
+		want := "sessions,logout 65535,luns,access a/b c 3 standby,stores,faults a,set faults a [\"torn\" \"error=EIO on=read\"],set faults a [],recover a to serve the image that is there now,reservations ,clear ä,lun a b,defragment a b,grow a b +1GiB,shrink a b 1GiB true,verify a b 1MiB,copy a b@noon c,jobs,job a/1,cancel 2,reload"
 		if got := strings.Join(f.calls, ","); got != want {
 			t.Errorf("calls\n%s\nwant\n%s", got, want)
 		}

@@ -155,6 +155,12 @@ func (c *Client) Verify(ctx context.Context, lun, rate string) (s job.Status, er
 	return s, err
 }
 
+// Copy begins to make another LUN that holds what one holds. What it answers is the job.
+func (c *Client) Copy(ctx context.Context, lun string, want provision.Copying) (s job.Status, err error) {
+	err = c.do(ctx, http.MethodPost, "/luns/"+url.PathEscape(lun)+"/copy", want, &s)
+	return s, err
+}
+
 // Grow begins to make a LUN bigger: to a size, by one ("+10GiB"), or, if it is empty, to
 // that of what lies below. What it answers is the job.
 func (c *Client) Grow(ctx context.Context, lun, size string) (s job.Status, err error) {

@@ -29,6 +29,7 @@
 //	POST   /luns/{lun}/grow                 {"size": "+10GiB"}: make it bigger; answers with the job
 //	POST   /luns/{lun}/shrink               {"size": "10GiB", "allow-data-loss": true}: make it smaller; answers with the job
 //	POST   /luns/{lun}/verify               {"rate": "50MiB"}: read all that is allocated of it; answers with the job
+//	POST   /luns/{lun}/copy                 {"name": "new", "snapshot": "noon", "store": "tank"}: make a whole copy of it; answers with the job
 //	GET    /jobs                            the long operations that run, and those that have ended of late
 //	GET    /jobs/{job}                      one of them
 //	DELETE /jobs/{job}                      ask it to end; when it has, its state is final

@@ -57,6 +57,7 @@ func descriptions() map[string]description {
 		"POST /luns/{lun}/grow":                   {summary: "Make a LUN larger: a long operation", takes: newSize{}, gives: job.Status{}},
 		"POST /luns/{lun}/shrink":                 {summary: "Make a LUN smaller, which loses what lies behind: a long operation", takes: smallerSize{}, gives: job.Status{}},
 		"POST /luns/{lun}/verify":                 {summary: "Read all that is allocated of a LUN: a long operation, whose unreadable are the ranges of blocks that cannot be read", takes: pace{}, gives: job.Status{}},
+		"POST /luns/{lun}/copy":                   {summary: "Make another LUN that holds what a LUN holds, which nobody uses, or a snapshot of it, and shares nothing with it: a long operation", takes: provision.Copying{}, gives: job.Status{}},
 		"POST /luns/{lun}/recover":                {summary: "Serve a LUN again that has failed", takes: provision.Recovery{}},
 		"GET /luns/{lun}/faults":                  {summary: "The faults that are in force on purpose", gives: []provision.FaultStatus{}},
 		"PUT /luns/{lun}/faults":                  {summary: "Replace the faults that are in force on purpose", takes: faultWords{}},

@@ -35,6 +35,7 @@ func (s *Server) table() map[string]route {
 		"GET /luns/{lun}/faults":                  s.faults,
 		"PUT /luns/{lun}/faults":                  s.setFaults,
 		"POST /luns/{lun}/verify":                 s.verify,
+		"POST /luns/{lun}/copy":                   s.copy,
 		"GET /stores":                             func(*http.Request) (any, error) { return s.daemon.Stores() },
 		"GET /snapshots":                          func(*http.Request) (any, error) { return s.daemon.Snapshots("") },
 		"POST /snapshots":                         s.takeSnapshots,
@@ -223,6 +224,14 @@ func (s *Server) verify(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return s.daemon.Verify(r.PathValue("lun"), want.Rate)
+}
+
+func (s *Server) copy(r *http.Request) (any, error) {
+	var want provision.Copying
+	if err := decode(r, &want); err != nil {
+		return nil, err
+	}
+	return s.daemon.Copy(r.PathValue("lun"), want)
 }
 
 func (s *Server) reservations(r *http.Request) (any, error) {

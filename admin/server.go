@@ -63,6 +63,7 @@ type Daemon interface {
 	Shrink(lun, size string, lossAllowed bool) (job.Status, error)
 	Defragment(lun string) (job.Status, error)
 	Verify(lun, rate string) (job.Status, error)
+	Copy(lun string, c provision.Copying) (job.Status, error)
 	Jobs() []job.Status
 	Job(id string) (job.Status, error)
 	CancelJob(id string) error

@@ -46,6 +46,7 @@ type questions struct {
 	snapshots atomic.Uint64 // counts what changes snapshots and clones
 	resting   time.Time     // until then nobody looks at what files share who need not be exact
 	kept      sharings      // of the files of snapshots
+	copies    promised
 }
 
 // rested tells whether it is time to look at what a file shares.

@@ -136,7 +136,7 @@ func keptObjects(path string) ([]configs.Object, error) {
 	}
 	var objects []configs.Object
 	for _, name := range slices.Sorted(maps.Keys(documents)) {
-		if isRemoval(name) {
+		if isRemoval(name) || isCopy(name) {
 			continue
 		}
 		o, err := configs.ObjectFromTOML(state.ObjectFile(path, name), documents[name])
@@ -168,6 +168,7 @@ func (s *Sides) Reload(ctx context.Context) (configs.Config, Report, error) {
 	s.set(want)
 	if first {
 		s.finishRemovals()
+		s.finishCopies()
 	}
 	if err := s.recordSizes(ctx); err != nil { // after a job that was killed before it could
 		s.log.WithError(err).Warn("the sizes that LUNs have cannot be recorded")
@@ -289,10 +290,15 @@ var ErrNoVersion = errors.New("there is one already: say which version of it is 
 func (s *Sides) Change(ctx context.Context, batch Batch) (Report, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.change(ctx, batch, state.Documents{})
+}
+
+// change is Change, and records besides what documents say. mu is held.
+func (s *Sides) change(ctx context.Context, batch Batch, documents state.Documents) (Report, error) {
 	if s.ended {
 		return Report{}, ErrEnded
 	}
-	e := edit{Sides: s, objects: slices.Clone(s.objects), change: state.Documents{}, files: map[string]string{}}
+	e := edit{Sides: s, objects: slices.Clone(s.objects), change: documents, files: map[string]string{}}
 	if err := e.make(batch); err != nil {
 		return Report{}, err
 	}

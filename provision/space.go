@@ -66,6 +66,7 @@ func (r *running) pools(exact bool) map[string]*pool {
 	for _, p := range pools {
 		p.Used = allocated(p.promises, p.Capacity-p.Available)
 	}
+	r.questions.addCopies(pools)
 	return pools
 }
 

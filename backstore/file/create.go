@@ -103,6 +103,11 @@ func fill(fd int, o Options) error {
 	if err := unix.Ftruncate(fd, o.Size); err != nil {
 		return fmt.Errorf("an image of %d bytes: %w", o.Size, err)
 	}
+	if o.Fill != nil {
+		if err := o.Fill(&Blank{fd}); err != nil {
+			return err
+		}
+	}
 	if o.Direct { // find out now, while nothing has to be cleared away
 		if _, err := goDirect(fd, o.Size); err != nil {
 			return err

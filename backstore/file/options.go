@@ -28,6 +28,10 @@ type Options struct {
 	Direct       bool // leave out the page cache (O_DIRECT)
 	ReadOnly     bool
 
+	// Fill, if it is set, writes what a new image holds, which has no name until that is
+	// done. Its error, or the end of the process, leaves nothing.
+	Fill func(*Blank) error
+
 	// Step, if it is set, hears how much of the space of a fixed image is taken, in
 	// bytes, between the steps of taking it. Its error ends that, and nothing is left
 	// of what was taken.

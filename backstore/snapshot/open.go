@@ -114,6 +114,23 @@ func (i *Image) open(o file.Options) (backstore.Store, error) {
 	return s, nil
 }
 
+// OpenSnapshot opens the snapshot of this name for reading. Until it is closed the snapshot
+// must not be deleted.
+func (i *Image) OpenSnapshot(name string) (backstore.Store, error) {
+	r, _, err := i.load()
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", i.path, err)
+	}
+	if r == nil {
+		return nil, &NotFoundError{Name: name}
+	}
+	e, m, err := i.snapshot(r, name)
+	if err != nil {
+		return nil, err
+	}
+	return openFrozen(i.file(e), m.ID, file.Options{}, 0)
+}
+
 // lay puts the open file at path, whose mark is m, above what it needs. It closes the
 // file if that fails.
 func lay(top *file.Store, path string, m mark, home string, o file.Options, depth int) (backstore.Store, error) {

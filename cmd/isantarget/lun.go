@@ -21,7 +21,7 @@ func lunCommand() *cli.Command {
 				return client.LUNs(c.Context)
 			}, lunRow),
 		lunCreateCommand(), setCommand(configs.LUNTable, "a LUN", "NAME", "lun set vm1 readonly=true space-threshold=90"), lunDeleteCommand(), lunMapCommand(), lunUnmapCommand(),
-		lunSnapshotCommand(), lunRollbackCommand(), lunCloneCommand(),
+		lunSnapshotCommand(), lunRollbackCommand(), lunCloneCommand(), lunCopyCommand(),
 		&cli.Command{
 			Name: "access-state", Usage: "change the state of a path to a LUN (ALUA)", ArgsUsage: "NAME GROUP optimized|non-optimized|standby|unavailable",
 			Description: "GROUP is the number of the target port group in `lun list`. It lasts until the daemon is\n" +

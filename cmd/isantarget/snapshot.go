@@ -11,6 +11,7 @@ import (
 
 	"github.com/isantarget/isantarget/admin"
 	"github.com/isantarget/isantarget/configs"
+	"github.com/isantarget/isantarget/job"
 	"github.com/isantarget/isantarget/provision"
 )
 
@@ -179,10 +180,10 @@ func lunCloneCommand() *cli.Command {
 }
 
 func lunClone(c *cli.Context, client *admin.Client) error {
-	from, name := c.Args().First(), c.Args().Get(1)
-	lun, snapshot, _ := strings.Cut(from, "@")
-	if strings.HasSuffix(from, "@") {
-		return fmt.Errorf("%q names no snapshot behind the @; for those there are: isantarget snapshot list %s", from, lun)
+	name := c.Args().Get(1)
+	lun, snapshot, err := lunAndSnapshot(c.Args().First())
+	if err != nil {
+		return err
 	}
 	path, err := absolute(c, c.String("path"))
 	if err != nil {
@@ -206,6 +207,53 @@ func lunClone(c *cli.Context, client *admin.Client) error {
 		done.Changes = append(done.Changes, fmt.Sprintf("the snapshot %s of %s has to stay as long as the clone", made.Below, lun))
 	}
 	return printChange(c, done)
+}
+
+func lunCopyCommand() *cli.Command {
+	return &cli.Command{
+		Name: "copy", Usage: "make a LUN that holds what another one holds, or a snapshot of it, and shares nothing with it", ArgsUsage: "NAME|NAME@SNAPSHOT NEW",
+		Description: "isantarget lun copy vm1@nightly vm1-spare --store tank2 --provisioning fixed\n\n" +
+			"Every block is copied, to another store perhaps. The new LUN is another disk, with a serial of\n" +
+			"its own. Of a LUN without a snapshot nobody may be logged in; who logs in meanwhile is told BUSY\n" +
+			"until it is over. Whatever ends it, there is the whole LUN or nothing.",
+		Flags: append([]cli.Flag{
+			&cli.StringFlag{Name: "store", Usage: "put its image into this store: `NAME`"},
+			&cli.StringFlag{Name: "path", Usage: "put its image at `FILE` (default: NEW.img in the store of the other, or beside it)"},
+			&cli.StringFlag{Name: "provisioning", Usage: "`KIND` sparse or fixed (default: as the other)"},
+			&cli.StringFlag{Name: "target", Usage: "map it to the target `IQN`"},
+			&cli.IntFlag{Name: "number", Usage: "map it under LUN number `N` (default: the lowest that is free)"},
+		}, jobFlags()...),
+		Action: ask([]string{"NAME", "NEW"}, lunCopy),
+	}
+}
+
+func lunCopy(c *cli.Context, client *admin.Client) error {
+	lun, snapshot, err := lunAndSnapshot(c.Args().First())
+	if err != nil {
+		return err
+	}
+	path, err := absolute(c, c.String("path"))
+	if err != nil {
+		return err
+	}
+	want := provision.Copying{
+		Name: c.Args().Get(1), Snapshot: snapshot, Store: c.String("store"), Path: path,
+		Provisioning: c.String("provisioning"), Target: c.String("target"),
+	}
+	if c.IsSet("number") {
+		n := c.Int("number")
+		want.Number = &n
+	}
+	return begin(c, client, func() (job.Status, error) { return client.Copy(c.Context, lun, want) })
+}
+
+// lunAndSnapshot are the parts of NAME or NAME@SNAPSHOT.
+func lunAndSnapshot(word string) (lun, snapshot string, err error) {
+	lun, snapshot, _ = strings.Cut(word, "@")
+	if strings.HasSuffix(word, "@") {
+		return "", "", fmt.Errorf("%q names no snapshot behind the @; for those there are: isantarget snapshot list %s", word, lun)
+	}
+	return lun, snapshot, nil
 }
 
 // warn prints warnings on standard error.
