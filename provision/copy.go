@@ -177,7 +177,7 @@ type copying struct {
 	taken atomic.Int64 // what the image has got of it
 }
 
-func (c *copying) document() string { return copyPrefix + c.lun.Name + removalSuffix }
+func (c *copying) document() string { return removal{LUN: c.lun.Name}.called(copyPrefix) }
 
 // run is the job.
 func (c *copying) run(ctx context.Context, batch Batch) (string, error) {
@@ -372,8 +372,8 @@ func (c *copying) undo() error {
 	if err != nil || documents[c.document()] == nil {
 		return err
 	}
-	var m removal
-	if err := json.Unmarshal(documents[c.document()], &m); err != nil {
+	m, err := parseRemoval(copyPrefix, c.document(), documents[c.document()])
+	if err != nil {
 		return err
 	}
 	if is, err := file.IdentityAt(m.Path); err == nil && is == m.File {
@@ -404,8 +404,7 @@ func (s *Sides) finishCopies() {
 		if !isCopy(name) {
 			continue
 		}
-		var m removal
-		err := json.Unmarshal(text, &m)
+		m, err := parseRemoval(copyPrefix, name, text)
 		if err == nil {
 			err = s.finishCopy(m)
 		}

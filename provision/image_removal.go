@@ -31,7 +31,9 @@ const (
 	removalSuffix = ".json"
 )
 
-func (m removal) document() string { return removalPrefix + m.LUN + removalSuffix }
+func (m removal) document() string { return m.called(removalPrefix) }
+
+func (m removal) called(prefix string) string { return prefix + m.LUN + removalSuffix }
 
 func isRemoval(document string) bool {
 	return strings.HasPrefix(document, removalPrefix) && strings.HasSuffix(document, removalSuffix)
@@ -45,14 +47,14 @@ func (m removal) record() []byte {
 	return text
 }
 
-// parseRemoval reads the record of a removal. What is none that we write is refused, and nothing
-// is removed by it.
-func parseRemoval(document string, text []byte) (removal, error) {
+// parseRemoval reads the record of a removal, in a document whose name begins with prefix. What
+// is none that we write is refused, and nothing is removed by it.
+func parseRemoval(prefix, document string, text []byte) (removal, error) {
 	var m removal
 	if err := json.Unmarshal(text, &m); err != nil {
 		return removal{}, fmt.Errorf("the record %s: %w", document, err)
 	}
-	if configs.CheckName("LUN", m.LUN) != nil || m.document() != document || m.Path == "" {
+	if configs.CheckName("LUN", m.LUN) != nil || m.called(prefix) != document || m.Path == "" {
 		return removal{}, fmt.Errorf("the record %s names no LUN and image", document)
 	}
 	return m, nil
@@ -119,7 +121,7 @@ func (s *Sides) finishRemovals() {
 		if !isRemoval(name) {
 			continue
 		}
-		m, err := parseRemoval(name, documents[name])
+		m, err := parseRemoval(removalPrefix, name, documents[name])
 		if err == nil {
 			err = s.finishRemoval(m)
 		}

@@ -24,7 +24,7 @@ func FuzzRemoval(f *testing.F) {
 	f.Add("removal-../../a.json", []byte(`{"lun":"../../a","path":"/etc/passwd"}`))
 	f.Add("removal-.json", []byte(`{"path":"/a"}`))
 	f.Fuzz(func(t *testing.T, document string, text []byte) {
-		m, err := parseRemoval(document, text)
+		m, err := parseRemoval(removalPrefix, document, text)
 		if err != nil {
 			if m != (removal{}) {
 				t.Fatalf("%q is refused (%v), and gives %+v", text, err, m)
@@ -34,7 +34,7 @@ func FuzzRemoval(f *testing.F) {
 		if !isRemoval(document) || m.LUN == "" || strings.ContainsAny(m.LUN, "/\x00") || strings.HasPrefix(m.LUN, ".") || m.Path == "" {
 			t.Fatalf("%q, called %q, is taken: %+v", text, document, m)
 		}
-		if again, err := parseRemoval(m.document(), m.record()); err != nil || again != m {
+		if again, err := parseRemoval(removalPrefix, m.document(), m.record()); err != nil || again != m {
 			t.Fatalf("%+v is %+v after it was recorded, %v", m, again, err)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/isantarget/isantarget/admin"
 	"github.com/isantarget/isantarget/configs"
@@ -191,10 +192,15 @@ func checkImported(c *cli.Context, text string) error {
 }
 
 // writeSecrets makes the files of those secrets that are told. What is there already is
-// not overwritten: it may be the better one.
+// not overwritten: it may be the better one. What root writes belongs to the owner of the
+// directory, who is to read it: the daemon.
 func writeSecrets(dir string, secrets []importer.Secret) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("cannot make the directory of secrets: %w", err)
+	}
+	var owner unix.Stat_t
+	if err := unix.Stat(dir, &owner); err != nil {
+		return fmt.Errorf("the directory of secrets %s: %w", dir, err)
 	}
 	for _, s := range secrets {
 		if s.Value == "" {
@@ -205,7 +211,12 @@ func writeSecrets(dir string, secrets []importer.Secret) error {
 			return fmt.Errorf("%s is there already; remove it, or name another --secrets directory", s.File)
 		}
 		if err == nil {
-			_, err = f.WriteString(s.Value + "\n")
+			if os.Geteuid() == 0 {
+				err = f.Chown(int(owner.Uid), int(owner.Gid))
+			}
+			if err == nil {
+				_, err = f.WriteString(s.Value + "\n")
+			}
 			err = errors.Join(err, f.Sync(), f.Close())
 		}
 		if err != nil {

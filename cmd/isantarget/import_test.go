@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 const foreign = `<target iqn.2026-11.org.example:a>
@@ -51,6 +53,24 @@ func TestImportWritesSecretsOnRequest(t *testing.T) {
 	status, out, said = importing(t, "--secrets", dir)
 	if status != 1 || out != "" || !strings.Contains(said, file+" is there already") {
 		t.Errorf("once more: status %d: %s%s", status, out, said)
+	}
+}
+
+// TestImportGivesSecretsToTheOwnerOfTheirFolder: the daemon that is to read them is not root.
+func TestImportGivesSecretsToTheOwnerOfTheirFolder(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	dir := t.TempDir()
+	if err := os.Chown(dir, 4711, 4712); err != nil {
+		t.Fatal(err)
+	}
+	if status, _, said := importing(t, "--secrets", dir); status != 0 {
+		t.Fatalf("status %d: %s", status, said)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(filepath.Join(dir, "joe.secret"), &st); err != nil || st.Uid != 4711 || st.Gid != 4712 {
+		t.Errorf("the secret belongs to %d:%d, %v", st.Uid, st.Gid, err)
 	}
 }
 

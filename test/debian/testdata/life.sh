@@ -31,6 +31,17 @@ echo 'nonsense = 1' >>/etc/isantarget/isantarget.toml
 isantarget lun list | grep vm2
 cp /root/before /etc/isantarget/isantarget.toml
 
+echo "== imported: with a secret that root writes, and the daemon can read"
+[ "$(stat -c %U:%a /etc/isantarget/secrets)" = isantarget:700 ] || die "the secrets are $(stat -c %U:%a /etc/isantarget/secrets)"
+install -o isantarget -g isantarget -m 600 /dev/null /srv/isantarget/vm3.img
+truncate -s 64M /srv/isantarget/vm3.img
+printf '<target iqn.2026-11.org.isantarget.test:tgt>\nbacking-store /srv/isantarget/vm3.img\nincominguser joe secret-of-joe\n</target>\n' >/root/targets.conf
+isantarget import --apply --secrets /etc/isantarget/secrets /root/targets.conf
+isantarget target list | grep iqn.2026-11.org.isantarget.test:tgt
+isantarget target delete --yes iqn.2026-11.org.isantarget.test:tgt
+isantarget lun delete --yes --delete-image vm3
+rm /etc/isantarget/secrets/joe.secret
+
 echo "== the socket: who connects while nothing runs waits until something does"
 systemctl stop isantarget.service
 systemctl enable --now isantarget.socket
