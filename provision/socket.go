@@ -63,8 +63,6 @@ func (s *sockets) lend(one *socket, refuses bool) *lease {
 	if one.now != nil {
 		one.now.end()
 	}
-	one.turn.Lock() // until the one before has left Accept
-	defer one.turn.Unlock()
 	one.SetDeadline(time.Time{})
 	one.now = &lease{socket: one, of: s, refuses: refuses}
 	return one.now
@@ -147,10 +145,13 @@ func (l *lease) Close() error {
 	return nil
 }
 
-// end has Accept return.
+// end has Accept return, and waits until it has: no connection is accepted from then on. The
+// mutex is held.
 func (l *lease) end() {
 	if !l.ended.Swap(true) {
 		l.SetDeadline(time.Unix(1, 0))
+		l.turn.Lock()
+		defer l.turn.Unlock()
 	}
 }
 
