@@ -1,7 +1,6 @@
 package provision
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -338,7 +337,7 @@ func (c *copying) read(source *backstore.Medium, p []byte, off int64) error {
 func writeData(b *file.Blank, p []byte, off int64) (written int64, err error) {
 	for len(p) > 0 {
 		n := min(copyHole-off%copyHole, int64(len(p)))
-		if !isZeros(p[:n]) {
+		if !backstore.IsZero(p[:n]) {
 			if _, err := b.WriteAt(p[:n], off); err != nil {
 				return written, err
 			}
@@ -347,10 +346,6 @@ func writeData(b *file.Blank, p []byte, off int64) (written int64, err error) {
 		p, off = p[n:], off+n
 	}
 	return written, nil
-}
-
-func isZeros(p []byte) bool {
-	return len(p) == 0 || p[0] == 0 && bytes.Equal(p[1:], p[:len(p)-1])
 }
 
 // enact makes the LUN of the image, and forgets that the image is to be removed, in one step.

@@ -34,10 +34,4 @@ func (b *Blank) Settle() error {
 }
 
 // Identity is what [Store.Identity] will be.
-func (b *Blank) Identity() (string, error) {
-	var st unix.Statx_t
-	if err := unix.Statx(b.fd, "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_BTIME, &st); err != nil {
-		return "", err
-	}
-	return identityOf(&st), nil
-}
+func (b *Blank) Identity() (string, error) { return identityOf(b.fd) }

@@ -15,12 +15,8 @@ import (
 // when files are born, so nothing is known.
 func (s *Store) Identity() string {
 	identity := ""
-	_ = s.descriptor.Control(func(fd int) error {
-		var st unix.Statx_t
-		err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_INO|unix.STATX_BTIME, &st)
-		if err == nil {
-			identity = identityOf(&st)
-		}
+	_ = s.descriptor.Control(func(fd int) (err error) {
+		identity, err = identityOf(fd)
 		return err
 	})
 	return identity
@@ -28,18 +24,22 @@ func (s *Store) Identity() string {
 
 // IdentityAt is the identity of the file at path.
 func IdentityAt(path string) (string, error) {
-	var st unix.Statx_t
-	if err := unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO|unix.STATX_BTIME, &st); err != nil {
+	identity, err := statIdentity(unix.AT_FDCWD, path, 0)
+	if err != nil {
 		return "", &os.PathError{Op: "statx", Path: path, Err: err}
 	}
-	return identityOf(&st), nil
+	return identity, nil
 }
 
-func identityOf(st *unix.Statx_t) string {
-	if st.Mask&unix.STATX_BTIME == 0 {
-		return ""
+// identityOf is that of an open file.
+func identityOf(fd int) (string, error) { return statIdentity(fd, "", unix.AT_EMPTY_PATH) }
+
+func statIdentity(dirfd int, path string, flags int) (string, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(dirfd, path, flags, unix.STATX_INO|unix.STATX_BTIME, &st); err != nil || st.Mask&unix.STATX_BTIME == 0 {
+		return "", err
 	}
-	return fmt.Sprintf("inode %d of %d.%09d", st.Ino, st.Btime.Sec, st.Btime.Nsec)
+	return fmt.Sprintf("inode %d of %d.%09d", st.Ino, st.Btime.Sec, st.Btime.Nsec), nil
 }
 
 // Vanished is nil, or why the image cannot be reached any more, though it is open: its

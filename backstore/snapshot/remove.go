@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/backstore/internal/fiemap"
 )
 
@@ -327,7 +328,7 @@ func mergePiece(from, into *os.File, p []byte, at int64, punch bool) error {
 	if _, err := from.ReadAt(p, at); err != nil {
 		return err
 	}
-	if punch && allZero(p) {
+	if punch && backstore.IsZero(p) {
 		err := unix.Fallocate(int(into.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, at, int64(len(p)))
 		if err == nil {
 			return nil
@@ -335,17 +336,6 @@ func mergePiece(from, into *os.File, p []byte, at int64, punch bool) error {
 	}
 	_, err := into.WriteAt(p, at)
 	return err
-}
-
-func allZero(p []byte) bool {
-	for len(p) > 0 {
-		n := min(len(p), len(zeros))
-		if string(p[:n]) != string(zeros[:n]) {
-			return false
-		}
-		p = p[n:]
-	}
-	return true
 }
 
 // Join ends what Merge has begun: the file of the snapshot takes the place of what was

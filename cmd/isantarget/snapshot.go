@@ -181,11 +181,7 @@ func lunCloneCommand() *cli.Command {
 
 func lunClone(c *cli.Context, client *admin.Client) error {
 	name := c.Args().Get(1)
-	lun, snapshot, err := lunAndSnapshot(c.Args().First())
-	if err != nil {
-		return err
-	}
-	path, err := absolute(c, c.String("path"))
+	lun, snapshot, path, err := fromAndTo(c)
 	if err != nil {
 		return err
 	}
@@ -228,11 +224,7 @@ func lunCopyCommand() *cli.Command {
 }
 
 func lunCopy(c *cli.Context, client *admin.Client) error {
-	lun, snapshot, err := lunAndSnapshot(c.Args().First())
-	if err != nil {
-		return err
-	}
-	path, err := absolute(c, c.String("path"))
+	lun, snapshot, path, err := fromAndTo(c)
 	if err != nil {
 		return err
 	}
@@ -247,13 +239,15 @@ func lunCopy(c *cli.Context, client *admin.Client) error {
 	return begin(c, client, func() (job.Status, error) { return client.Copy(c.Context, lun, want) })
 }
 
-// lunAndSnapshot are the parts of NAME or NAME@SNAPSHOT.
-func lunAndSnapshot(word string) (lun, snapshot string, err error) {
-	lun, snapshot, _ = strings.Cut(word, "@")
-	if strings.HasSuffix(word, "@") {
-		return "", "", fmt.Errorf("%q names no snapshot behind the @; for those there are: isantarget snapshot list %s", word, lun)
+// fromAndTo reads of what, NAME or NAME@SNAPSHOT, another LUN is made, and where its image is to be.
+func fromAndTo(c *cli.Context) (lun, snapshot, path string, err error) {
+	from := c.Args().First()
+	lun, snapshot, _ = strings.Cut(from, "@")
+	if strings.HasSuffix(from, "@") {
+		return "", "", "", fmt.Errorf("%q names no snapshot behind the @; for those there are: isantarget snapshot list %s", from, lun)
 	}
-	return lun, snapshot, nil
+	path, err = absolute(c, c.String("path"))
+	return lun, snapshot, path, err
 }
 
 // warn prints warnings on standard error.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/scsi"
 )
 
@@ -138,7 +139,7 @@ func checkFormatPattern(p []byte, at int) (length int, err error) {
 	if len(p) < at+formatPattern+n {
 		return 0, scsi.IllegalRequest(scsi.ASCParameterListLengthError)
 	}
-	if !isZero(p[at+formatPattern : at+formatPattern+n]) {
+	if !backstore.IsZero(p[at+formatPattern : at+formatPattern+n]) {
 		return 0, scsi.InvalidFieldInParameterList(at+formatPattern, scsi.WholeByte)
 	}
 	return formatPattern + n, nil

@@ -41,7 +41,7 @@ func (f *filler) fill() {
 		for n := int64(64 * mib); n >= least; {
 			err := unix.Fallocate(int(f.file.Fd()), 0, f.size, n)
 			if n == least { // one that is written may find room where one that is taken finds none
-				_, err = f.file.WriteAt(zeros[:least], f.size)
+				_, err = f.file.WriteAt(make([]byte, least), f.size)
 			}
 			switch {
 			case err == nil:

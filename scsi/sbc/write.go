@@ -33,7 +33,7 @@ func (d *Device) write(c *scsi.Command, f form) error {
 		return err
 	}
 	d.dataArrived(c)
-	if d.zeroes && isZero(p) && d.readsZeros(m) {
+	if d.zeroes && backstore.IsZero(p) && d.readsZeros(m) {
 		return d.writeZeros(c, m, off, int64(len(p)), f.fua(c.CDB))
 	}
 	switch {

@@ -30,7 +30,7 @@ func TestWriteAtomic_SBC4_5_48(t *testing.T) {
 		if got := binary.BigEndian.Uint32(limits); got != uint32(MaximumTransferLength/size) {
 			t.Errorf("MAXIMUM ATOMIC TRANSFER LENGTH %d", got)
 		}
-		if !isZero(limits[4:]) {
+		if !backstore.IsZero(limits[4:]) {
 			t.Errorf("alignment, granularity, boundary: % x", limits[4:])
 		}
 		for _, blocks := range []uint16{1, 3, most - 1} {
@@ -49,7 +49,7 @@ func TestWriteAtomic_SBC4_5_48(t *testing.T) {
 func TestWriteAtomic_Refusals_SBC4_5_48(t *testing.T) {
 	r := newRig(t, promising(4096))
 	limits := r.vpd(0xb0)[44:64]
-	if want := []byte{0, 0, 0, 8, 0, 0, 0, 8}; !slices.Equal(limits[:8], want) || !isZero(limits[8:]) {
+	if want := []byte{0, 0, 0, 8, 0, 0, 0, 8}; !slices.Equal(limits[:8], want) || !backstore.IsZero(limits[8:]) {
 		t.Errorf("limits of 4096 bytes: % x", limits)
 	}
 	r.good(writeAtomic(0, 8, 8), pattern(4096, 1))
@@ -88,7 +88,7 @@ func TestWriteAtomic_WithoutPromise(t *testing.T) {
 	for _, promise := range []int{0, 256} {
 		r := newRig(t, promising(promise))
 		r.refused(writeAtomic(0, 0, 1), make([]byte, 512), scsi.KeyIllegalRequest, scsi.ASCInvalidCommandOperationCode)
-		if p := r.vpd(0xb0); !isZero(p[44:64]) {
+		if p := r.vpd(0xb0); !backstore.IsZero(p[44:64]) {
 			t.Errorf("limits: % x", p[44:64])
 		}
 	}

@@ -1,8 +1,6 @@
 package sbc
 
 import (
-	"bytes"
-
 	"github.com/isantarget/isantarget/backstore"
 	"github.com/isantarget/isantarget/scsi"
 )
@@ -42,7 +40,7 @@ func (d *Device) writeSame(c *scsi.Command, f form) error {
 	}
 	d.dataArrived(c)
 	off, length := d.offset(lba), int64(blocks)<<d.blockShift
-	if block == nil || isZero(block) {
+	if block == nil || backstore.IsZero(block) {
 		err = d.zero(c, m, off, length, d.thin && c.CDB.Bit(f.flagsByte(), 3))
 	} else {
 		err = d.repeat(c, m, block, off, length)
@@ -119,20 +117,3 @@ func (d *Device) repeatPiece(m *backstore.Medium, block []byte, off, length int6
 	n, err := m.WriteAt(p, off)
 	return int64(n), d.writeError(m, err, off)
 }
-
-// isZero tells whether p holds nothing but zeros. Of data it mostly looks at the
-// first byte.
-func isZero(p []byte) bool {
-	if len(p) == 0 || p[0] != 0 || p[len(p)-1] != 0 {
-		return len(p) == 0
-	}
-	for ; len(p) > 0; p = p[min(len(p), len(zeros)):] {
-		if n := min(len(p), len(zeros)); !bytes.Equal(p[:n], zeros[:n]) {
-			return false
-		}
-	}
-	return true
-}
-
-// zeros are what isZero compares with.
-var zeros [4096]byte
